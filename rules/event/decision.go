@@ -1,15 +1,5 @@
 package event
 
-// Outcome is what became of a refund.
-type Outcome uint8
-
-// The outcomes.
-const (
-	Approve Outcome = iota + 1
-	Review
-	Reject
-)
-
 // Decision is one record of refund-decisions. Times are Unix milliseconds.
 type Decision struct {
 	DecisionID    string
@@ -25,7 +15,7 @@ type Decision struct {
 	Score         int64
 	Hits          []Hit
 	Errors        []RuleError
-	Skipped       []string // ids of rules that missed a value and say on_missing: skip
+	Skipped       []string  // ids of rules that missed a value and say on_missing: skip
 	Features      []Feature // sorted by Name
 	Original      *Original // nil when unknown
 	Ruleset       string

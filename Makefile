@@ -1,0 +1,51 @@
+# What people and the build server run. Anything after ARGS= goes to the program:
+#   make demo ARGS="--once -o json"
+
+GO       ?= go
+FUZZTIME ?= 10s
+ARGS     ?=
+
+# The race detector needs a C compiler. Without one, tests run all the same.
+RACE := $(shell command -v "$${CC:-gcc}" >/dev/null 2>&1 && echo -race)
+
+# Packages whose tests start a broker: they run twice, in process and real.
+BROKER := $$($(GO) list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImports}}{{.}} {{end}} {{.ImportPath}}' ./... \
+	| awk '/pipeline\/kafkatest/ {print $$NF}')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test check lint bench fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## everything on this machine: Kafka, ClickHouse, the service, a shop's year
+	./bin/refundguard demo $(ARGS)
+
+build: ## bin/refundguard
+	$(GO) build -trimpath -o bin/refundguard ./cmd/refundguard
+
+test: ## every test, on the real Kafka (Java; Maven fetches it) and the real ClickHouse (npm fetches it)
+	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector"
+	REFUNDGUARD_TEST_KAFKA=apache $(GO) test $(RACE) -count=1 -p 2 -timeout 30m $(BROKER)
+	$(GO) test $(RACE) -timeout 30m ./...
+
+check: lint ## what to run before a commit: formatting, vet, staticcheck, the fast tests
+	$(GO) test -short ./...
+
+lint: ## formatting, vet, staticcheck
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	"$$($(GO) -C tools tool -n staticcheck)" ./...
+
+bench: build ## speed of the engine alone, and through a broker
+	./bin/refundguard bench $(ARGS)
+
+fuzz: ## every fuzzer for FUZZTIME (10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+clean: ## remove what make made here
+	rm -rf bin

@@ -1,0 +1,200 @@
+package pipeline
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// due says which refunds may be decided: those earlier than a bound, which is
+// a later one for refunds that were read before the ends of the partitions
+// were asked for. Between strict and lenient, a decision doesn't wait for
+// partitions that are left out, and is degraded.
+type due struct {
+	gen                       int64 // the latest answered question
+	strict, lenient           int64
+	strictAsked, lenientAsked int64
+}
+
+// of reports whether a refund is due, and whether deciding it now leaves a
+// partition out.
+func (d *due) of(r *record) (ok, degraded bool) {
+	strict, lenient := d.strict, d.lenient
+	if r.gen < d.gen {
+		strict, lenient = d.strictAsked, d.lenientAsked
+	}
+	return r.Event.Time < lenient, r.Event.Time >= strict
+}
+
+// align computes what is due. A partition holds refunds at t back until it was
+// applied up to a record later than t, or to its end.
+func (s *session) align() due {
+	d := due{gen: s.ends.gen, strict: math.MaxInt64, lenient: math.MaxInt64, strictAsked: math.MaxInt64, lenientAsked: math.MaxInt64}
+	head := s.earliestHead()
+	for _, in := range s.inputs {
+		if !in.required {
+			continue
+		}
+		for _, p := range in.partitions {
+			if r := p.peek(); r != nil && r.err == nil {
+				p.watermark = max(p.watermark, r.Event.Time)
+			}
+			bound := p.watermark
+			if in == s.refunds && p.waiting() >= s.capacity && p.watermark <= head {
+				// Full of refunds none of which is later than the earliest
+				// head: nothing later can come before some are decided.
+				bound = head + 1
+			}
+			asked := bound
+			if p.atEnd() {
+				asked = math.MaxInt64
+			}
+			d.strict, d.strictAsked = min(d.strict, bound), min(d.strictAsked, asked)
+			if !p.leftOut {
+				d.lenient, d.lenientAsked = min(d.lenient, bound), min(d.lenientAsked, asked)
+			}
+		}
+	}
+	return d
+}
+
+// atEnd reports whether everything up to the last stable offset, as of the
+// latest answer, is applied.
+func (p *partition) atEnd() bool {
+	p.drained()
+	return p.endKnown && p.applied >= p.end
+}
+
+// earliestHead is the event time of the earliest refund that waits, MaxInt64
+// if none does.
+func (s *session) earliestHead() int64 {
+	t := int64(math.MaxInt64)
+	for _, p := range s.refunds.partitions {
+		if h := p.head(); h != nil && h.decidable() {
+			t = min(t, h.Event.Time)
+		}
+	}
+	return t
+}
+
+// applyLimit is the event time up to which records may be applied: read_ahead
+// beyond the earliest refund that is undecided or next to be read. While a
+// refunds partition has neither and isn't at its end, nothing may.
+func (s *session) applyLimit() int64 {
+	t := s.earliestHead()
+	for _, p := range s.refunds.partitions {
+		if p.waiting() > 0 {
+			continue
+		}
+		if r := p.peek(); r != nil {
+			if r.err == nil {
+				t = min(t, r.Event.Time)
+			}
+			continue
+		}
+		if !p.atEnd() && !p.leftOut {
+			return math.MinInt64
+		}
+	}
+	if t > math.MaxInt64-s.readAhead {
+		return math.MaxInt64
+	}
+	return t + s.readAhead
+}
+
+// ends is what is known of the ends of the partitions.
+type ends struct {
+	gen    int64 // of the question that was answered last
+	asking bool
+	asked  time.Time
+	okAt   time.Time // when the cluster last answered
+	answer chan endsAnswer
+}
+
+type endsAnswer struct {
+	gen  int64
+	ends map[*partition]int64
+	err  error
+}
+
+// askEnds asks for the last stable offsets of all required partitions, in the
+// background, at most once per commit interval.
+func (s *session) askEnds(ctx context.Context) {
+	if s.ends.asking || time.Since(s.ends.asked) < s.cfg.Engine.CommitInterval {
+		return
+	}
+	s.ends.asking, s.ends.asked = true, time.Now()
+	gen := s.reader.gen.Add(1)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.Engine.AlignTimeout)
+		defer cancel()
+		a := endsAnswer{gen: gen, ends: map[*partition]int64{}}
+		var topics []string
+		for _, in := range s.inputs {
+			topics = append(topics, in.stream.Topic)
+		}
+		listed, err := s.adm.ListCommittedOffsets(ctx, topics...)
+		a.err = err
+		for _, in := range s.inputs {
+			for _, p := range in.partitions {
+				if o, ok := listed.Lookup(in.stream.Topic, p.id); ok && o.Err == nil {
+					a.ends[p] = o.Offset
+				}
+			}
+		}
+		s.ends.answer <- a
+	}()
+}
+
+// learnEnds takes an answer.
+func (s *session) learnEnds(a endsAnswer) {
+	s.ends.asking = false
+	if len(a.ends) == 0 {
+		return
+	}
+	s.ends.gen, s.ends.okAt = a.gen, time.Now()
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			p.end, p.endKnown = a.ends[p], false
+			if _, ok := a.ends[p]; ok {
+				p.endKnown = true
+			}
+		}
+	}
+}
+
+// leaveOut finds partitions that refunds wait for, that have more to bring and
+// brought nothing for align_timeout, and takes them in again when they move.
+// While the cluster as a whole doesn't answer, nothing is left out: nothing
+// could be committed either.
+func (s *session) leaveOut(now time.Time) {
+	timeout := s.cfg.Engine.AlignTimeout
+	reachable := now.Sub(s.ends.okAt) < timeout
+	head := s.earliestHead()
+	for _, in := range s.inputs {
+		if !in.required {
+			continue
+		}
+		for _, p := range in.partitions {
+			p.mu.Lock()
+			moved := p.moved
+			p.mu.Unlock()
+			blocks := head != math.MaxInt64 && p.watermark <= head || in == s.refunds && p.waiting() == 0
+			silent := blocks && !p.atEnd() && p.peek() == nil
+			if !silent || moved.After(p.waitSince) {
+				p.waitSince = now
+			}
+			out := silent && now.Sub(p.waitSince) > timeout && (p.leftOut || reachable)
+			if out != p.leftOut {
+				p.leftOut = out
+				s.metrics.leftOut.WithLabelValues(in.stream.Name).Add(map[bool]float64{true: 1, false: -1}[out])
+				if out {
+					s.log.Warn("partition left out: it brings nothing; decisions are degraded until it moves", "topic", in.stream.Topic, "partition", p.id,
+						"position", p.applied, "end", p.end)
+				} else {
+					s.log.Info("partition is back", "topic", in.stream.Topic, "partition", p.id)
+				}
+			}
+		}
+	}
+}

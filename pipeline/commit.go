@@ -1,0 +1,96 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// epoch is what one Kafka transaction writes.
+type epoch struct {
+	records []*kgo.Record
+	bytes   int
+	balance Balance
+	refunds []int64 // event time to now of each decision, for the metrics, once it is committed
+}
+
+func (e *epoch) add(r *kgo.Record) {
+	e.records = append(e.records, r)
+	e.bytes += len(r.Value) + 64
+}
+
+// An epoch that is this large waits for its commit before more is decided.
+const (
+	maxEpochRecords = 100_000
+	maxEpochBytes   = 64 << 20
+)
+
+func (e *epoch) full() bool { return len(e.records) >= maxEpochRecords || e.bytes >= maxEpochBytes }
+
+// committed is the end of a commit.
+type committed struct {
+	progress *progress
+	took     time.Duration
+	err      error
+}
+
+// startCommit closes the epoch: its records and the progress go out in one
+// transaction, in the background, while the next epoch is worked on.
+func (s *session) startCommit(ctx context.Context) {
+	e := s.epoch
+	s.epochs++
+	p := s.snapshot(time.Now().UnixMilli())
+	if !p.Balance.OK() {
+		// A fault in this program: better to stop than to pay on a wrong count.
+		s.failed = fatalf("the balance does not hold: %+v. Nothing of this epoch was written; please report it", p.Balance)
+		return
+	}
+	records := append(e.records, p.record(s.topics.Progress))
+	s.epoch = &epoch{records: make([]*kgo.Record, 0, len(records))}
+	s.committing, s.commitStart = true, time.Now()
+	go func() {
+		start := time.Now()
+		err := s.transact(ctx, records)
+		s.commits <- committed{progress: p, took: time.Since(start), err: err}
+	}()
+}
+
+// transact writes records in one transaction. An error leaves the outcome to
+// what is committed: the session starts over from there.
+func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
+	if err := s.producer.BeginTransaction(); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", fencedError(err))
+	}
+	var promise kgo.FirstErrPromise
+	for _, r := range records {
+		s.producer.Produce(ctx, r, promise.Promise())
+	}
+	if err := s.producer.Flush(ctx); err != nil {
+		return fmt.Errorf("writing an epoch: %w", fencedError(err))
+	}
+	if err := promise.Err(); err != nil {
+		return fmt.Errorf("writing an epoch: %w", fencedError(err))
+	}
+	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("committing an epoch: %w", fencedError(err))
+	}
+	return nil
+}
+
+// fencedError names the errors by which the cluster says that another producer
+// has our transactional.id, and those that no waiting mends.
+func fencedError(err error) error {
+	switch {
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.FencedInstanceID):
+		return &fatalError{fmt.Errorf("%w (%w)", ErrFenced, err)}
+	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
+		return &fatalError{fmt.Errorf("this user may not use the transactional.id: grant WRITE and DESCRIBE on it (%w)", err)}
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return &fatalError{fmt.Errorf("this user may not write to one of the topics: grant WRITE (%w)", err)}
+	}
+	return err
+}

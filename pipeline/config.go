@@ -1,0 +1,258 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// Config is what the pipeline needs to be told. The keys are those of the
+// configuration file; times are Go durations ("25ms", "1h").
+type Config struct {
+	Streams  map[string]StreamConfig `koanf:"streams"`
+	Topics   Topics                  `koanf:"topics"`
+	Rules    RulesConfig             `koanf:"rules"`
+	State    StateConfig             `koanf:"state"`
+	Limits   LimitsConfig            `koanf:"limits"`
+	Currency CurrencyConfig          `koanf:"currency"`
+	Alerts   AlertsConfig            `koanf:"alerts"`
+	Review   ReviewConfig            `koanf:"review"`
+	ETA      map[string]string       `koanf:"eta"`
+	Engine   EngineConfig            `koanf:"engine"`
+
+	// Observe decides and records beside a live deployment: every topic
+	// written, and the transactional.id, has "-observe" appended, and nothing
+	// is written to refunds-approved. It is a flag, not a key.
+	Observe bool `koanf:"-"`
+}
+
+// StreamConfig is what configuration says of one input stream.
+type StreamConfig struct {
+	event.StreamConfig `koanf:",squash"`
+
+	// DecideFrom says, for the refunds stream only, which refunds are to be
+	// decided on the first start: earliest, latest, or an RFC 3339 time (of
+	// Kafka's timestamps). Older ones only feed windows.
+	DecideFrom string `koanf:"decide_from"`
+}
+
+// Topics names the topics written.
+type Topics struct {
+	Approved    string `koanf:"approved"`
+	Decisions   string `koanf:"decisions"`
+	Status      string `koanf:"status"`
+	Alerts      string `koanf:"alerts"`
+	DeadLetters string `koanf:"dead_letters"`
+	Cases       string `koanf:"cases"`
+	Progress    string `koanf:"progress"`
+}
+
+// all lists the topics with what they are called in the configuration.
+func (t *Topics) all() []struct {
+	key  string
+	name *string
+} {
+	return []struct {
+		key  string
+		name *string
+	}{
+		{"approved", &t.Approved}, {"decisions", &t.Decisions}, {"status", &t.Status}, {"alerts", &t.Alerts},
+		{"dead_letters", &t.DeadLetters}, {"cases", &t.Cases}, {"progress", &t.Progress},
+	}
+}
+
+// Names returns the topics as they are written: with Observe, each has
+// "-observe" appended.
+func (c Config) Names() Topics {
+	t := c.Topics
+	if c.Observe {
+		for _, f := range t.all() {
+			*f.name += "-observe"
+		}
+	}
+	return t
+}
+
+// RulesConfig says where the rule files are.
+type RulesConfig struct {
+	Dir    string        `koanf:"dir"`
+	Reload time.Duration `koanf:"reload"` // how often the folder is looked at; 0: never
+	Strict bool          `koanf:"strict"` // warnings refuse a rule set
+}
+
+// StateConfig says where state lives and for how long.
+type StateConfig struct {
+	Dir       string        `koanf:"dir"`
+	Retention time.Duration `koanf:"retention"`
+	Dedup     time.Duration `koanf:"dedup"`
+	Originals time.Duration `koanf:"originals"`
+}
+
+// LimitsConfig bounds what is accepted.
+type LimitsConfig struct {
+	MaxRecordBytes int           `koanf:"max_record_bytes"`
+	MaxFieldBytes  int           `koanf:"max_field_bytes"`
+	MaxDepth       int           `koanf:"max_depth"`
+	MaxEventDelay  time.Duration `koanf:"max_event_delay"` // 0: off
+	OnDegraded     string        `koanf:"on_degraded"`     // review, decide
+	OnWarming      string        `koanf:"on_warming"`      // decide, review
+}
+
+// CurrencyConfig converts amounts for amount_base.
+type CurrencyConfig struct {
+	Base  string            `koanf:"base"`
+	Rates map[string]string `koanf:"rates"` // decimals: how much of the base one unit is worth
+}
+
+// AlertsConfig says which hits alert, beside those of rules with action alert.
+type AlertsConfig struct {
+	MinSeverity string `koanf:"min_severity"` // low, medium, high, critical; empty: none
+}
+
+// ReviewConfig says how long a held refund may wait, by severity.
+type ReviewConfig struct {
+	SLA map[string]time.Duration `koanf:"sla"`
+}
+
+// EngineConfig tunes throughput and latency.
+type EngineConfig struct {
+	Workers        int           `koanf:"workers"`         // 0: one per CPU
+	CommitInterval time.Duration `koanf:"commit_interval"` // shortest time between two commits
+	ReadAhead      time.Duration `koanf:"read_ahead"`      // event time applied beyond the earliest undecided refund
+	AlignTimeout   time.Duration `koanf:"align_timeout"`   // how long a silent partition is waited for
+	BufferRecords  int           `koanf:"buffer_records"`  // per partition
+}
+
+// DefaultConfig is what holds where the configuration is silent.
+func DefaultConfig() Config {
+	return Config{
+		Streams: map[string]StreamConfig{},
+		Topics: Topics{
+			Approved: "refunds-approved", Decisions: "refund-decisions", Status: "refund-status", Alerts: "alerts",
+			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
+		},
+		Rules:    RulesConfig{Dir: "rules", Reload: time.Second},
+		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour},
+		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
+		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
+		Review: ReviewConfig{SLA: map[string]time.Duration{
+			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}},
+		ETA: map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
+		Engine: EngineConfig{CommitInterval: 25 * time.Millisecond, ReadAhead: time.Hour, AlignTimeout: 5 * time.Second,
+			BufferRecords: 16384},
+	}
+}
+
+// severities in rising order.
+var severities = []string{"low", "medium", "high", "critical"}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	seen := map[string]string{}
+	for _, t := range c.Topics.all() {
+		if *t.name == "" {
+			fault("topics.%s is empty: name a topic", t.key)
+		} else if other, dup := seen[*t.name]; dup {
+			fault("topics.%s and topics.%s are both %q: each needs a topic of its own", other, t.key, *t.name)
+		}
+		seen[*t.name] = t.key
+	}
+	for name, s := range c.Streams {
+		if s.DecideFrom == "" {
+			continue
+		}
+		if name != "refunds" {
+			fault("streams.%s.decide_from is set: it belongs to streams.refunds only", name)
+		} else if _, err := parseDecideFrom(s.DecideFrom); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if _, err := c.Schema(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Rules.Dir == "" {
+		fault("rules.dir is empty: name the folder of the rule files")
+	}
+	for _, d := range []struct {
+		key string
+		v   time.Duration
+	}{
+		{"state.retention", c.State.Retention}, {"state.dedup", c.State.Dedup}, {"state.originals", c.State.Originals},
+		{"engine.commit_interval", c.Engine.CommitInterval}, {"engine.read_ahead", c.Engine.ReadAhead}, {"engine.align_timeout", c.Engine.AlignTimeout},
+	} {
+		if d.v <= 0 {
+			fault("%s is %v: it must be above 0", d.key, d.v)
+		}
+	}
+	if c.Limits.MaxRecordBytes < 1024 || c.Limits.MaxFieldBytes < 256 || c.Limits.MaxDepth < 2 {
+		fault("limits are too small: max_record_bytes ≥ 1024, max_field_bytes ≥ 256, max_depth ≥ 2")
+	}
+	if c.Engine.BufferRecords < 256 || c.Engine.Workers < 0 {
+		fault("engine.buffer_records must be at least 256 and engine.workers at least 0")
+	}
+	if !slices.Contains([]string{"review", "decide"}, c.Limits.OnDegraded) {
+		fault("limits.on_degraded is %q: write review or decide", c.Limits.OnDegraded)
+	}
+	if !slices.Contains([]string{"review", "decide"}, c.Limits.OnWarming) {
+		fault("limits.on_warming is %q: write decide or review", c.Limits.OnWarming)
+	}
+	if m := c.Alerts.MinSeverity; m != "" && !slices.Contains(severities, m) {
+		fault("alerts.min_severity is %q: write one of %s", m, strings.Join(severities, ", "))
+	}
+	for s, d := range c.Review.SLA {
+		if !slices.Contains(severities, s) {
+			fault("review.sla.%s: no such severity; write one of %s", s, strings.Join(severities, ", "))
+		} else if d <= 0 {
+			fault("review.sla.%s is %v: it must be above 0", s, d)
+		}
+	}
+	if _, ok := event.ParseCurrency(c.Currency.Base); !ok {
+		fault("currency.base is %q: write an ISO 4217 code such as USD", c.Currency.Base)
+	}
+	for code, rate := range c.Currency.Rates {
+		if _, ok := event.ParseCurrency(code); !ok {
+			fault("currency.rates.%s: not an ISO 4217 code", code)
+		}
+		if m, err := event.ParseMoney([]byte(rate)); err == nil && m <= 0 {
+			fault("currency.rates.%s is %s: a rate is above 0", code, rate)
+		}
+	}
+	for method, d := range c.ETA {
+		if _, err := parseDays(d); err != nil {
+			fault("eta.%s is %q: write a duration such as 5d or 1h", method, d)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Schema is the built-in schema with what the configuration adds.
+func (c Config) Schema() (*event.Schema, error) {
+	s := event.Builtin()
+	ext := make(map[string]event.StreamConfig, len(c.Streams))
+	for name, sc := range c.Streams {
+		ext[name] = sc.StreamConfig
+	}
+	if err := s.Extend(ext); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// parseDays reads a duration that may also use d and w.
+func parseDays(s string) (time.Duration, error) {
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			var v int
+			if _, err := fmt.Sscanf(n, "%d", &v); err == nil && v >= 0 && fmt.Sprint(v) == n {
+				return time.Duration(v) * unit, nil
+			}
+		}
+	}
+	return time.ParseDuration(s)
+}

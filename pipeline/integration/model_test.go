@@ -1,0 +1,350 @@
+package integration
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The model says what must become of every refund, written from the contract
+// alone: lists of records, loops over them, integers. It shares no code with
+// what it checks.
+
+// record is one line of a stream.
+type record struct {
+	text   map[string]string // every field, numbers as written
+	amount int64             // 1/10,000
+	at     int64             // Unix milliseconds
+	held   bool              // not to be approved, whatever the rules say
+}
+
+func parseRecord(t testing.TB, line []byte) record {
+	t.Helper()
+	in := json.NewDecoder(bytes.NewReader(line))
+	in.UseNumber()
+	var fields map[string]any
+	if err := in.Decode(&fields); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	r := record{text: make(map[string]string)}
+	for name, value := range fields {
+		r.text[name] = fmt.Sprint(value)
+	}
+	if at, err := time.Parse(time.RFC3339, r.text["occurred_at"]); err == nil {
+		r.at = at.UnixMilli()
+	} else if r.at, err = strconv.ParseInt(r.text["occurred_at"], 10, 64); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	r.amount = units(t, r.text["amount"])
+	return r
+}
+
+// units reads a decimal as a number of 1/10,000.
+func units(t testing.TB, decimal string) int64 {
+	t.Helper()
+	v, ok := new(big.Rat).SetString(decimal)
+	if !ok {
+		t.Fatalf("%q is not a decimal", decimal)
+	}
+	v.Mul(v, big.NewRat(10_000, 1))
+	if !v.IsInt() || !v.Num().IsInt64() {
+		t.Fatalf("%s has more than 4 decimals, or is too large", decimal)
+	}
+	return v.Num().Int64()
+}
+
+// model holds every event there is, whenever it came.
+type model struct {
+	streams map[string][]record // distinct events, by stream
+	index   map[string][]record // by stream, field and the field's value: only to be quick
+	rules   []modelRule
+	policy  modelPolicy
+	exprs   map[string]expression // every past-events expression of the rule file, by text
+}
+
+// modelRule is a rule of the YAML file with its condition as a Go function.
+type modelRule struct {
+	id        string
+	action    string
+	score     int64
+	shadow    bool
+	skips     bool // on_missing: skip
+	condition func(f *facts) bool
+}
+
+type modelPolicy struct{ reviewAt, rejectAt int64 }
+
+// expected is what a decision must say.
+type expected struct {
+	outcome  string
+	score    int64
+	hits     []string
+	errors   []string // rules that failed
+	skipped  []string
+	features map[string]string // counts as they are, sums in 1/10,000, "nil"
+	original string            // transaction_id, or ""
+}
+
+// missing is what a condition panics with when it needs a value that isn't
+// there, and fault when it can't be computed.
+type (
+	missing struct{}
+	fault   struct{}
+)
+
+// facts are what the conditions on one refund can see.
+type facts struct {
+	model      *model
+	refund     record
+	original   *record
+	status     string // the original's, updates included
+	refunded   *int64
+	refundedIn string // currency; "" for nothing refunded
+}
+
+// need is a field of the refund that a condition can't do without, and
+// originals one of the original.
+func (f *facts) need(field string) string      { return needOf(&f.refund, field) }
+func (f *facts) originals(field string) string { return needOf(f.original, field) }
+
+func (f *facts) originalStatus() string {
+	if f.status == "" {
+		panic(missing{})
+	}
+	return f.status
+}
+
+func needOf(r *record, field string) string {
+	if r.text[field] == "" {
+		panic(missing{})
+	}
+	return r.text[field]
+}
+
+// expression is one past-events expression.
+type expression struct {
+	stream     string
+	by         []string
+	field      string // of where(field == "value"), or ""
+	value      string
+	within     int64 // milliseconds; 0: ever
+	aggregate  string
+	aggregated string
+}
+
+var expressionText = regexp.MustCompile(
+	`(\w+)\.by\(([\w, ]+)\)(?:\.where\((\w+) == "(\w+)"\))?(?:\.within\("(\d+)([smhdw])"\)|\.ever\(\))\.(count|sum|distinct)\((\w*)\)`)
+
+// expressionsOf finds the past-events expressions in a rule file.
+func expressionsOf(file string) map[string]expression {
+	found := make(map[string]expression)
+	for _, m := range expressionText.FindAllStringSubmatch(file, -1) {
+		e := expression{stream: m[1], by: strings.Split(m[2], ", "), field: m[3], value: m[4], aggregate: m[7], aggregated: m[8]}
+		if m[5] != "" {
+			unit := map[string]int64{"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}[m[6]]
+			n, _ := strconv.ParseInt(m[5], 10, 64)
+			e.within = n * unit * 1000
+		}
+		found[m[0]] = e
+	}
+	return found
+}
+
+func newModel(t testing.TB, ruleFile string, rules []modelRule, policy modelPolicy) *model {
+	t.Helper()
+	text, err := os.ReadFile(ruleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &model{
+		streams: make(map[string][]record), index: make(map[string][]record),
+		rules: rules, policy: policy, exprs: expressionsOf(string(text)),
+	}
+}
+
+func (m *model) add(stream string, r record) {
+	m.streams[stream] = append(m.streams[stream], r)
+	for field, value := range r.text {
+		key := stream + "|" + field + "|" + value
+		m.index[key] = append(m.index[key], r)
+	}
+}
+
+// past are the events that an expression looks at, the refund itself left out;
+// ok is false if the refund lacks a field of the key.
+func (m *model) past(e expression, refund record) (events []record, ok bool) {
+	for _, field := range e.by {
+		if refund.text[field] == "" {
+			return nil, false
+		}
+	}
+	for _, r := range m.index[e.stream+"|"+e.by[0]+"|"+refund.text[e.by[0]]] {
+		same := true
+		for _, field := range e.by {
+			same = same && r.text[field] == refund.text[field]
+		}
+		inside := r.at <= refund.at && (e.within == 0 || r.at > refund.at-e.within)
+		itself := e.stream == "refunds" && r.text["refund_id"] == refund.text["refund_id"]
+		if same && inside && !itself && (e.field == "" || r.text[e.field] == e.value) {
+			events = append(events, r)
+		}
+	}
+	return events, true
+}
+
+// value computes an expression. It panics with missing or fault.
+func (f *facts) value(text string) int64 {
+	e, known := f.model.exprs[text]
+	if !known {
+		panic("not an expression of the rule file: " + text)
+	}
+	events, ok := f.model.past(e, f.refund)
+	if !ok {
+		panic(missing{})
+	}
+	switch e.aggregate {
+	case "count":
+		return int64(len(events))
+	case "distinct":
+		values := make(map[string]bool)
+		for _, r := range events {
+			if v := r.text[e.aggregated]; v != "" {
+				values[v] = true
+			}
+		}
+		return int64(len(values))
+	}
+	var total int64
+	for _, r := range events {
+		if r.text["currency"] != events[0].text["currency"] {
+			panic(fault{})
+		}
+		total += r.amount
+	}
+	return total
+}
+
+// money is a sum that is to be compared with the refund's amount: that fails
+// over two currencies.
+func (f *facts) money(text string) int64 {
+	v := f.value(text)
+	events, _ := f.model.past(f.model.exprs[text], f.refund)
+	if len(events) > 0 && events[0].text["currency"] != f.refund.text["currency"] {
+		panic(fault{})
+	}
+	return v
+}
+
+// attempt runs a function of the facts and says how it ended.
+func attempt[T any](do func() T) (result T, ended string) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case missing:
+			ended = "missing"
+		case fault:
+			ended = "fault"
+		default:
+			panic(r)
+		}
+	}()
+	return do(), ""
+}
+
+// decideAll decides every refund, those of one transaction by time, then id.
+func (m *model) decideAll() map[string]expected {
+	refunds := slices.Clone(m.streams["refunds"])
+	slices.SortStableFunc(refunds, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text["refund_id"], b.text["refund_id"]))
+	})
+	granted := make(map[string][]record) // by transaction
+	decisions := make(map[string]expected)
+	for _, r := range refunds {
+		d := m.decide(r, granted[r.text["transaction_id"]])
+		decisions[r.text["refund_id"]] = d
+		if tx := r.text["transaction_id"]; tx != "" && d.outcome != "reject" {
+			granted[tx] = append(granted[tx], r)
+		}
+	}
+	return decisions
+}
+
+func (m *model) decide(r record, granted []record) expected {
+	f := &facts{model: m, refund: r}
+	var d expected
+	if tx := r.text["transaction_id"]; tx != "" {
+		for _, o := range m.index["transactions|transaction_id|"+tx] {
+			if o.at <= r.at {
+				f.original, d.original, f.status = &o, tx, o.text["status"]
+			}
+		}
+		for _, u := range m.index["updates|transaction_id|"+tx] { // in event-time order
+			if u.at <= r.at {
+				f.status = u.text["status"]
+			}
+		}
+		f.refunded = new(int64)
+		for _, g := range granted {
+			f.refundedIn = g.text["currency"]
+			*f.refunded += g.amount
+		}
+		if slices.ContainsFunc(granted, func(g record) bool { return g.text["currency"] != f.refundedIn }) {
+			f.refunded = nil
+		}
+	}
+	d.features = make(map[string]string)
+	for text := range m.exprs {
+		v, ended := attempt(func() int64 { return f.value(text) })
+		d.features[text] = fmt.Sprint(v)
+		if ended != "" {
+			d.features[text] = "nil"
+		}
+	}
+	m.apply(f, &d)
+	return d
+}
+
+// apply runs the rules and the outcome table.
+func (m *model) apply(f *facts, d *expected) {
+	actions := make(map[string]bool)
+	failed := f.refund.held
+	for _, rule := range m.rules {
+		hit, ended := attempt(func() bool { return rule.condition(f) })
+		switch {
+		case ended == "missing" && rule.skips:
+			d.skipped = append(d.skipped, rule.id)
+		case ended != "":
+			d.errors = append(d.errors, rule.id)
+			failed = failed || !rule.shadow && (rule.action != "alert" || rule.score > 0)
+		case hit:
+			d.hits = append(d.hits, rule.id)
+			if !rule.shadow {
+				actions[rule.action] = true
+				d.score += rule.score
+			}
+		}
+	}
+	switch {
+	case actions["reject"]:
+		d.outcome = "reject"
+	case failed:
+		d.outcome = "review"
+	case d.score >= m.policy.rejectAt:
+		d.outcome = "reject"
+	case actions["approve"]:
+		d.outcome = "approve"
+	case actions["review"], d.score >= m.policy.reviewAt:
+		d.outcome = "review"
+	default:
+		d.outcome = "approve"
+	}
+}

@@ -1,0 +1,262 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// stranger writes the streams of a place where everything happens often:
+// partial refunds until more than was paid is asked for, guests, customers who
+// share devices, two currencies, ties in time, repeats, conflicts, broken
+// records, and clocks that are wrong.
+type stranger struct {
+	t     testing.TB
+	rng   *rand.Rand
+	world *world
+	now   int64
+	n     int
+	paid  []payment
+}
+
+type payment struct{ id, customer, currency, instrument, amount string }
+
+// strangeWorld has some n events; the same seed gives the same ones.
+func strangeWorld(t testing.TB, seed uint64, n int) *world {
+	t.Helper()
+	s := &stranger{
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
+		world: &world{model: newModel(t, strangeRuleFile, strangeRules, strangePolicy), rules: strangeRuleFile},
+	}
+	for range n {
+		if s.rng.IntN(4) > 0 { // else: at the same time as the one before
+			s.now += s.rng.Int64N(90 * 60_000)
+		}
+		switch s.rng.IntN(20) {
+		case 0:
+			s.repeat()
+		case 1:
+			s.broken()
+		case 2:
+			s.update()
+		case 3, 4, 5, 6, 7, 8, 9:
+			s.refund()
+		default:
+			s.transaction()
+		}
+	}
+	return s.world
+}
+
+const strangeRuleFile = "testdata/rules/strange.yaml"
+
+func (s *stranger) oneOf(values ...string) string { return values[s.rng.IntN(len(values))] }
+func (s *stranger) percent(p int) bool            { return s.rng.IntN(100) < p }
+
+// fields is a JSON object in the making; fields that are "" are left out.
+type fields struct{ text bytes.Buffer }
+
+func (f *fields) raw(name, value string) {
+	if value == "" {
+		return
+	}
+	separator := ","
+	if f.text.Len() == 0 {
+		separator = "{"
+	}
+	fmt.Fprintf(&f.text, "%s%q:%s", separator, name, value)
+}
+
+func (f *fields) str(name, value string) {
+	if value != "" {
+		f.raw(name, `"`+value+`"`)
+	}
+}
+
+func (f *fields) object() []byte { return append(f.text.Bytes(), '}') }
+
+// money is an amount in one of the forms that are accepted.
+func (s *stranger) money(cents int64) string {
+	whole := fmt.Sprintf("%d.%02d", cents/100, cents%100)
+	switch s.rng.IntN(5) {
+	case 0:
+		return whole // a number
+	case 1:
+		return fmt.Sprintf("%de-2", cents)
+	case 2:
+		return `"` + whole + `00"`
+	}
+	return `"` + whole + `"`
+}
+
+// time is an event time in one of the forms that are accepted.
+func (s *stranger) time(ms int64) string {
+	at := time.UnixMilli(ms).UTC()
+	switch s.rng.IntN(3) {
+	case 0:
+		return fmt.Sprint(ms)
+	case 1:
+		return `"` + at.In(time.FixedZone("", 5*3600+1800)).Format("2006-01-02T15:04:05.000Z07:00") + `"`
+	}
+	return `"` + at.Format("2006-01-02T15:04:05.000Z") + `"`
+}
+
+func (s *stranger) customer() string {
+	if s.percent(5) {
+		return ""
+	}
+	return fmt.Sprintf("cus_%d", s.rng.IntN(25))
+}
+
+func (s *stranger) emit(topic, key string, value []byte, fate string) *kgo.Record {
+	r := &kgo.Record{Topic: topic, Value: value}
+	if key != "" {
+		r.Key = []byte(key)
+	}
+	if s.percent(30) {
+		r.Headers = []kgo.RecordHeader{{Key: "trace", Value: fmt.Appendf(nil, "%d", s.n)}, {Key: "trace", Value: nil}}
+	}
+	s.world.add(s.t, r, fate)
+	return r
+}
+
+func (s *stranger) transaction() {
+	s.n++
+	p := payment{
+		id: fmt.Sprintf("txn_%d", s.n), customer: s.customer(), currency: "USD",
+		instrument: s.oneOf("pm_1", "pm_2", ""), amount: s.money(100 + s.rng.Int64N(20_000)),
+	}
+	if s.percent(4) {
+		p.currency = "EUR"
+	}
+	s.paid = append(s.paid, p)
+	s.emit("transactions", p.customer, s.payment(p, s.oneOf("captured", "captured", "settled", "")), isEvent)
+}
+
+func (s *stranger) payment(p payment, status string) []byte {
+	var f fields
+	f.str("transaction_id", p.id)
+	f.str("customer_id", p.customer)
+	f.raw("amount", p.amount)
+	f.str("currency", p.currency)
+	f.str("instrument_id", p.instrument)
+	f.str("status", status)
+	f.raw("occurred_at", s.time(s.now))
+	f.raw("unknown", `{"deep":[1,{"a":null}]}`)
+	return f.object()
+}
+
+// update is a later record of a known transaction.
+func (s *stranger) update() {
+	if len(s.paid) == 0 {
+		return
+	}
+	p := s.paid[len(s.paid)-1-s.rng.IntN(min(30, len(s.paid)))]
+	s.now++ // two records of one transaction at one time would leave open which is the later
+	s.emit("transactions", p.customer, s.payment(p, s.oneOf("settled", "charged_back", "failed", "no_such_status")), isUpdate)
+}
+
+func (s *stranger) refund() {
+	s.n++
+	var f fields
+	f.str("refund_id", fmt.Sprintf("rfd_%d", s.n))
+	customer, currency, cents := s.customer(), "USD", 100+s.rng.Int64N(12_000)
+	switch {
+	case len(s.paid) > 0 && s.percent(75):
+		p := s.paid[len(s.paid)-1-s.rng.IntN(min(40, len(s.paid)))]
+		f.str("transaction_id", p.id)
+		currency = p.currency
+		if s.percent(90) {
+			customer = p.customer
+		}
+	case s.percent(50):
+		f.str("transaction_id", fmt.Sprintf("txn_%d", s.n+s.rng.IntN(20))) // of the future, if at all
+	}
+	if s.percent(3) {
+		currency = s.oneOf("EUR", "JPY")
+	}
+	f.str("customer_id", customer)
+	f.raw("amount", s.money(cents))
+	f.str("currency", currency)
+	f.str("merchant_id", s.oneOf("mer_1", "mer_2", "mer_3", ""))
+	f.str("device_id", s.oneOf("", "dev_1", "dev_2", "dev_3", "dev_4", "dev_5"))
+	f.str("instrument_id", s.oneOf("pm_1", "pm_1", "pm_2", ""))
+	f.str("reason", s.oneOf("not_received", "defective", "a_new_reason", ""))
+	f.raw("mfa", s.oneOf("true", "false", ""))
+	if s.percent(3) { // a clock that is ahead: decided as of Kafka's time, and held
+		f.raw("occurred_at", s.time(s.now+10*60_000))
+		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.now)}
+		if customer != "" {
+			r.Key = []byte(customer)
+		}
+		s.world.add(s.t, r, isEvent)
+		return
+	}
+	f.raw("occurred_at", s.time(s.now))
+	s.emit("refunds", customer, f.object(), isEvent)
+}
+
+// repeat sends a record of before once more, or a refund with another content.
+func (s *stranger) repeat() {
+	if len(s.world.sent) == 0 {
+		return
+	}
+	old := s.world.sent[s.rng.IntN(len(s.world.sent))]
+	if old.fate != isEvent {
+		return
+	}
+	again := &kgo.Record{
+		Topic: old.record.Topic, Key: old.record.Key, Value: old.record.Value, Headers: old.record.Headers,
+		Timestamp: old.record.Timestamp,
+	}
+	fate := isDuplicate
+	if again.Topic == "refunds" && s.percent(40) {
+		again.Value = bytes.Replace(again.Value, []byte(`"refund_id"`), []byte(` "refund_id"`), 1)
+		fate = "DUPLICATE_CONFLICT"
+	}
+	s.world.sent = append(s.world.sent, sent{record: again, at: s.now, fate: fate})
+}
+
+// broken sends something that is no record of its stream.
+func (s *stranger) broken() {
+	s.n++
+	topic := s.oneOf("refunds", "refunds", "transactions")
+	good := strings.ReplaceAll(`{"X_id":"bad_N","customer_id":"cus_1","amount":"5.00","currency":"USD","occurred_at":"T"}`, "N", fmt.Sprint(s.n))
+	good = strings.Replace(good, "X", strings.TrimSuffix(topic, "s"), 1)
+	good = strings.Replace(good, "T", time.UnixMilli(s.now).UTC().Format(time.RFC3339), 1)
+	kinds := []struct{ old, by, code string }{
+		{good, "", "EMPTY_RECORD"},
+		{good, good[:len(good)-5], "INVALID_JSON"},
+		{good, good + "{}", "INVALID_JSON"},
+		{good, "[" + good + "]", "INVALID_JSON"},
+		{`"cus_1"`, "\"\xff\"", "INVALID_UTF8"},
+		{`"amount":"5.00",`, "", "MISSING_FIELD"},
+		{`"5.00"`, "null", "MISSING_FIELD"},
+		{`"5.00"`, "true", "WRONG_TYPE"},
+		{`"5.00"`, `"0"`, "INVALID_VALUE"},
+		{`"5.00"`, `"5.00001"`, "INVALID_VALUE"},
+		{`"5.00"`, `"1e14"`, "INVALID_VALUE"},
+		{`"USD"`, `"usd"`, "INVALID_VALUE"},
+		{`"5.00"`, `"5.00","amount":"6.00"`, "DUPLICATE_KEY"},
+		{`"cus_1"`, `"` + strings.Repeat("c", 70_000) + `"`, "TOO_LARGE"},
+		{`"cus_1"`, `"cus_1","deep":` + strings.Repeat("[", 100) + strings.Repeat("]", 100), "TOO_DEEP"},
+	}
+	if topic == "transactions" {
+		kinds = append(kinds, struct{ old, by, code string }{
+			time.UnixMilli(s.now).UTC().Format(time.RFC3339), time.UnixMilli(s.now + 3600_000).UTC().Format(time.RFC3339), "EVENT_IN_FUTURE"})
+	}
+	kind := kinds[s.rng.IntN(len(kinds))]
+	value := []byte(strings.Replace(good, kind.old, kind.by, 1))
+	if kind.code == "EMPTY_RECORD" && s.percent(50) {
+		value = nil
+	}
+	s.world.sent = append(s.world.sent, sent{
+		record: &kgo.Record{Topic: topic, Key: []byte("cus_1"), Value: value, Timestamp: time.UnixMilli(s.now)},
+		at:     s.now, fate: kind.code,
+	})
+}

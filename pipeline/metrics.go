@@ -1,0 +1,145 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// metrics are what Prometheus sees of the pipeline. All labels are bounded:
+// by the code, the configuration or the rule set.
+type metrics struct {
+	ready          prometheus.Gauge
+	balance        *prometheus.GaugeVec
+	decisions      *prometheus.CounterVec
+	degraded       prometheus.Counter
+	hits           *prometheus.CounterVec
+	ruleErrors     *prometheus.CounterVec
+	deadLetters    *prometheus.CounterVec
+	duplicates     *prometheus.CounterVec
+	applied        prometheus.Counter
+	late           prometheus.Histogram
+	commits        prometheus.Histogram
+	aborts         prometheus.Counter
+	restarts       prometheus.Counter
+	recovery       prometheus.Gauge
+	waiting        prometheus.Gauge
+	lag            *prometheus.GaugeVec
+	leftOut        *prometheus.GaugeVec
+	stateKeys      prometheus.Gauge
+	stateEvents    prometheus.Gauge
+	stateBytes     prometheus.Gauge
+	rulesetInfo    *prometheus.GaugeVec
+	rulesetLoaded  prometheus.Gauge
+	refusedRuleset prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		ready:       gauge("refundguard_ready", "1 while refunds are being decided, 0 while recovering or waiting for Kafka."),
+		balance:     gauges("refundguard_balance_refunds", "Records of the refunds topic by what became of them, as of the last commit; term read is the sum of the others.", "term"),
+		decisions:   counters("refundguard_decisions_total", "Refunds decided, by outcome.", "outcome"),
+		degraded:    counter("refundguard_degraded_decisions_total", "Decisions made while state was known to be incomplete."),
+		hits:        counters("refundguard_rule_hits_total", "Rule hits.", "rule", "mode"),
+		ruleErrors:  counters("refundguard_rule_errors_total", "Evaluations in which a rule failed.", "rule"),
+		deadLetters: counters("refundguard_dead_letters_total", "Records refused, by code.", "code"),
+		duplicates:  counters("refundguard_duplicates_total", "Records that repeat an id with the same bytes.", "stream"),
+		applied:     counter("refundguard_records_applied_total", "Records entered into the state."),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_decision_delay_seconds",
+			Help:    "From a refund's Kafka timestamp to its decision.",
+			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_commit_seconds",
+			Help: "Time to write and commit an epoch.", Buckets: []float64{.002, .005, .01, .02, .03, .05, .1, .25, .5, 1, 5, 30}}),
+		aborts:         counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
+		restarts:       counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
+		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
+		waiting:        gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
+		lag:            gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
+		leftOut:        gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
+		stateKeys:      gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
+		stateEvents:    gauge("refundguard_state_events", "Events in windows."),
+		stateBytes:     gauge("refundguard_state_bytes", "Memory of the keyed state."),
+		rulesetInfo:    gauges("refundguard_ruleset_info", "1 for the running rule set.", "ruleset"),
+		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
+		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
+	}
+	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.applied, m.late,
+		m.commits, m.aborts, m.restarts, m.recovery, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
+		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
+	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
+		m.decisions.WithLabelValues(o.String())
+	}
+	m.setBalance(Balance{})
+	return m
+}
+
+func (m *metrics) setBalance(b Balance) {
+	for term, n := range map[string]int64{"read": b.Read, "approved": b.Approved, "in_review": b.InReview, "rejected": b.Rejected,
+		"dead_lettered": b.DeadLettered, "duplicates": b.Duplicates, "history": b.History} {
+		m.balance.WithLabelValues(term).Set(float64(n))
+	}
+}
+
+func (m *metrics) setRules(set *rules.Set, now time.Time) {
+	m.rulesetInfo.Reset()
+	m.rulesetInfo.WithLabelValues(set.Version).Set(1)
+	m.rulesetLoaded.Set(float64(now.UnixMilli()) / 1000)
+	for _, r := range set.Rules {
+		if r.Mode != rules.Off {
+			m.hits.WithLabelValues(r.ID, r.Mode.String())
+			m.ruleErrors.WithLabelValues(r.ID)
+		}
+	}
+}
+
+// decided counts one decision. It counts when the decision is made; the
+// balance is what was committed.
+func (m *metrics) decided(rec *record, out *decided) {
+	m.decisions.WithLabelValues(out.outcome.String()).Inc()
+	if rec.Degraded {
+		m.degraded.Inc()
+	}
+	for _, r := range out.hits {
+		m.hits.WithLabelValues(r.ID, r.Mode.String()).Inc()
+	}
+	for _, id := range out.failed {
+		m.ruleErrors.WithLabelValues(id).Inc()
+	}
+	m.late.Observe(float64(out.late) / 1000)
+}
+
+// observe sets the gauges that are read off the session.
+func (m *metrics) observe(s *session) {
+	waiting := 0
+	for _, in := range s.inputs {
+		lag := int64(0)
+		for _, p := range in.partitions {
+			p.drained()
+			if p.endKnown {
+				lag += max(0, p.end-p.applied)
+			}
+			waiting += p.waiting()
+		}
+		m.lag.WithLabelValues(in.stream.Name).Set(float64(lag))
+	}
+	m.waiting.Set(float64(waiting))
+	st := s.engine.Stats()
+	m.stateKeys.Set(float64(st.Keys))
+	m.stateEvents.Set(float64(st.Events))
+	m.stateBytes.Set(float64(st.Bytes))
+}

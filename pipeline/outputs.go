@@ -1,0 +1,192 @@
+package pipeline
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// decided is what a worker made of one due refund, ready to be produced.
+type decided struct {
+	outcome  event.Outcome
+	id       string // decision_id
+	decision []byte
+	status   []byte
+	alerts   []encodedAlert
+	severity rules.Severity
+	deadline int64
+	hits     []*rules.Rule
+	failed   []string // rules
+	late     int64    // Kafka timestamp to decision, milliseconds
+}
+
+type encodedAlert struct {
+	id   string
+	body []byte
+}
+
+// writer encodes decisions on one worker into large pieces of memory, which
+// live until their epoch is committed.
+type writer struct {
+	buf []byte
+}
+
+const writerPiece = 256 << 10
+
+// encode appends with f and returns what was appended.
+func (w *writer) encode(f func([]byte) []byte) []byte {
+	if cap(w.buf)-len(w.buf) < 4<<10 {
+		w.buf = make([]byte, 0, writerPiece)
+	}
+	start := len(w.buf)
+	w.buf = f(w.buf)
+	return w.buf[start:len(w.buf):len(w.buf)]
+}
+
+// statusOf names each outcome as customers are told of it.
+var statusOf = map[event.Outcome]string{event.Approve: "approved", event.Review: "in_review", event.Reject: "rejected"}
+
+// defaultMessages are what a customer reads where no rule says it better.
+var defaultMessages = map[event.Outcome]string{
+	event.Approve: "Your refund is approved.",
+	event.Review:  "Your refund needs a short check.",
+	event.Reject:  "Your refund could not be approved.",
+}
+
+// describe makes the output of one decision. It runs on worker w.
+func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Result, now time.Time) decided {
+	wr := &s.writers[w]
+	d.DecidedAt = now.UnixMilli()
+	out := decided{outcome: d.Outcome, id: d.DecisionID, severity: res.Severity, late: d.DecidedAt - rec.Received}
+	out.decision = wr.encode(d.Append)
+	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
+		CustomerMessage: res.CustomerMessage, At: d.DecidedAt}
+	if st.CustomerMessage == "" {
+		st.CustomerMessage = defaultMessages[d.Outcome]
+	}
+	switch d.Outcome {
+	case event.Approve:
+		st.ETA = now.Add(s.eta(rec.Event.Str(s.slots.method))).UnixMilli()
+	case event.Review:
+		if out.severity == 0 {
+			out.severity = rules.Medium
+		}
+		out.deadline = now.Add(s.sla(out.severity)).UnixMilli()
+	}
+	out.status = wr.encode(st.Append)
+	for i, rule := range res.HitRules {
+		out.hits = append(out.hits, rule)
+		if !rule.Alerts(s.alertMin) {
+			continue
+		}
+		hit := &d.Hits[i]
+		a := event.Alert{AlertID: event.AlertID(d.DecisionID, hit.Rule), Rule: hit.Rule, Severity: hit.Severity, RefundID: d.RefundID,
+			TransactionID: d.TransactionID, CustomerID: d.CustomerID, MerchantID: d.MerchantID,
+			DeviceID: rec.Event.Str(s.slots.device), InstrumentID: rec.Event.Str(s.slots.instrument),
+			Outcome: d.Outcome.String(), Amount: d.Amount, Currency: d.Currency, Message: hit.Message, At: d.DecidedAt}
+		out.alerts = append(out.alerts, encodedAlert{a.AlertID, wr.encode(a.Append)})
+	}
+	for _, e := range res.Errors {
+		out.failed = append(out.failed, e.Rule)
+	}
+	return out
+}
+
+func (s *session) eta(method string) time.Duration {
+	d, ok := s.etas[method]
+	if !ok {
+		d = s.etas["other"]
+	}
+	return d
+}
+
+func (s *session) sla(severity rules.Severity) time.Duration {
+	if d, ok := s.cfg.Review.SLA[severity.String()]; ok {
+		return d
+	}
+	return 4 * time.Hour
+}
+
+// enter adds the output of one decision to the epoch.
+func (s *session) enter(rec *record, out *decided) {
+	key := []byte(rec.Event.ID())
+	e := s.epoch
+	e.add(&kgo.Record{Topic: s.topics.Decisions, Key: key, Value: out.decision})
+	e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: out.status})
+	for _, a := range out.alerts {
+		e.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.id), Value: a.body})
+	}
+	switch out.outcome {
+	case event.Approve:
+		s.balance.Approved++
+		if !s.cfg.Observe {
+			headers := append(make([]kgo.RecordHeader, 0, len(rec.raw.Headers)+2), rec.raw.Headers...)
+			headers = append(headers, kgo.RecordHeader{Key: event.HeaderDecisionID, Value: []byte(out.id)},
+				kgo.RecordHeader{Key: event.HeaderRuleset, Value: []byte(s.set.Version)})
+			e.add(&kgo.Record{Topic: s.topics.Approved, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})
+		}
+	case event.Review:
+		s.balance.InReview++
+		e.add(s.openCase(rec, out, key))
+	case event.Reject:
+		s.balance.Rejected++
+	}
+	s.metrics.decided(rec, out)
+}
+
+// openCase keeps a held request whole, so that it can be released byte for
+// byte: its own key and headers are headers of the case.
+func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
+	headers := []kgo.RecordHeader{
+		{Key: event.HeaderDecisionID, Value: []byte(out.id)},
+		{Key: "refundguard-severity", Value: []byte(out.severity.String())},
+		{Key: "refundguard-deadline", Value: []byte(time.UnixMilli(out.deadline).UTC().Format("2006-01-02T15:04:05.000Z"))},
+	}
+	if rec.raw.Key != nil {
+		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-key", Value: rec.raw.Key})
+	}
+	for _, h := range rec.raw.Headers {
+		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-header:" + h.Key, Value: h.Value})
+	}
+	return &kgo.Record{Topic: s.topics.Cases, Key: key, Value: rec.raw.Value, Headers: headers}
+}
+
+// refuse sends a record to the dead letters, bytes unchanged. One of the
+// refunds alerts too: somebody waits for that money.
+func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Severity, now time.Time) {
+	dl := event.DeadLetter{Code: err.Code, Field: err.Field, Message: err.Message,
+		Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Received}
+	headers := append([]kgo.RecordHeader{}, rec.raw.Headers...)
+	for _, h := range dl.Headers() {
+		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	s.epoch.add(&kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})
+	s.metrics.deadLetters.WithLabelValues(err.Code).Inc()
+	if rec.part.in != s.refunds {
+		return
+	}
+	place := fmt.Sprintf("%s/%d/%d", dl.Topic, dl.Partition, dl.Offset)
+	a := event.Alert{AlertID: event.AlertID("dead-letter", s.clusterID, place), Rule: "dead-letter:" + err.Code, Severity: severity.String(),
+		Message: fmt.Sprintf("a refund request could not be read and went to %s: %s (%s)", s.topics.DeadLetters, err.Message, place), At: now.UnixMilli()}
+	if err.Code == codeConflict {
+		a.RefundID = rec.Event.ID()
+		a.Message = fmt.Sprintf("refund %q came again with other content and went to %s: %s (%s)", a.RefundID, s.topics.DeadLetters, err.Message, place)
+	}
+	s.alert(&a)
+}
+
+func (s *session) alert(a *event.Alert) {
+	s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.AlertID), Value: a.Append(nil)})
+}
+
+const codeConflict = "DUPLICATE_CONFLICT"
+
+// conflict is why a known id with other bytes is refused.
+func conflict(rec *record) *event.RecordError {
+	return &event.RecordError{Code: codeConflict, Field: rec.Event.Stream.Fields[0].Name,
+		Message: "a record with this id and other content was read before; the first one counts"}
+}

@@ -1,0 +1,183 @@
+// Package pipeline reads refunds and what happens around them from Kafka,
+// decides every refund once, and writes the decisions, in one transaction with
+// its own progress.
+//
+// Work goes in epochs, each one Kafka transaction: read into bounded buffers,
+// apply to the keyed state, decide what is due, commit. README.md tells how
+// alignment, commits and recovery work, and what is promised.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// Deps is what the pipeline is given.
+type Deps struct {
+	Options         []kgo.Opt // how to reach the cluster
+	TransactionalID string    // one per deployment
+	CreateTopics    bool      // create what is missing
+	Logger          *slog.Logger
+	Registerer      prometheus.Registerer
+}
+
+// Pipeline is one instance of the service's core. Several can run in one
+// process.
+type Pipeline struct {
+	cfg     Config
+	deps    Deps
+	schema  *event.Schema
+	set     *rules.Set // as loaded by New; reloads go to the session
+	opts    rules.Options
+	metrics *metrics
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	state error     // why it isn't ready; nil: live
+	last  *progress // committed last
+}
+
+// New checks the configuration and loads the rules. It makes no connection.
+// The error may join several faults; those of rules are rules.Errors.
+func New(cfg Config, deps Deps) (*Pipeline, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Engine.Workers == 0 {
+		cfg.Engine.Workers = runtime.GOMAXPROCS(0)
+	}
+	schema, err := cfg.Schema()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pipeline{cfg: cfg, deps: deps, schema: schema, log: deps.Logger, state: errors.New("starting")}
+	p.opts = rules.Options{Schema: schema, Rates: map[event.Currency]string{}, Strict: cfg.Rules.Strict}
+	p.opts.Base, _ = event.ParseCurrency(cfg.Currency.Base)
+	for code, rate := range cfg.Currency.Rates {
+		c, _ := event.ParseCurrency(code)
+		p.opts.Rates[c] = rate
+	}
+	if p.set, err = rules.Load(cfg.Rules.Dir, p.opts); err != nil {
+		return nil, fmt.Errorf("rules in %s:\n%w", cfg.Rules.Dir, err)
+	}
+	for _, w := range p.set.Warnings {
+		p.log.Warn("rules", "warning", w)
+	}
+	p.metrics = newMetrics(deps.Registerer)
+	p.metrics.setRules(p.set, time.Now())
+	return p, nil
+}
+
+// Ready is nil while refunds are being decided, else why they aren't.
+func (p *Pipeline) Ready() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// Balance is the balance as of the last commit of this process.
+func (p *Pipeline) Balance() Balance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return Balance{}
+	}
+	return p.last.Balance
+}
+
+func (p *Pipeline) setState(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = err
+	p.metrics.ready.Set(map[bool]float64{true: 1, false: 0}[err == nil])
+}
+
+// Run decides refunds until ctx ends; what was decided by then is committed
+// within 8 s. After an error it starts over from what is committed, with
+// backoff; errors that waiting doesn't mend are returned, ErrFenced among
+// them.
+func (p *Pipeline) Run(ctx context.Context) error {
+	reloads := make(chan reload)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if p.cfg.Rules.Reload > 0 {
+		go p.watch(ctx, reloads)
+	}
+	txnID := p.deps.TransactionalID
+	if p.cfg.Observe {
+		txnID += "-observe"
+	}
+	said := ""
+	backoff := time.Duration(0)
+	for {
+		liveSince := time.Time{}
+		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
+			live:  func(*session) { liveSince = time.Now(); said = ""; p.setState(nil) },
+			rules: p.setRules,
+			committed: func(pr *progress) {
+				p.mu.Lock()
+				p.last = pr
+				p.mu.Unlock()
+			}}
+		err := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics).run(ctx)
+		if ctx.Err() != nil {
+			p.setState(errors.New("stopped"))
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+		p.setState(err)
+		if isFatal(err) {
+			return err
+		}
+		p.metrics.restarts.Inc()
+		if !liveSince.IsZero() && time.Since(liveSince) > time.Minute {
+			backoff = 0
+		}
+		backoff = min(max(2*backoff, 500*time.Millisecond), 15*time.Second)
+		if err.Error() != said {
+			said = err.Error()
+			p.log.Error("waiting to start over from what is committed", "error", err, "in", backoff)
+		}
+		if sleep(ctx, backoff/2+rand.N(backoff/2)) != nil {
+			return nil
+		}
+	}
+}
+
+// setRules keeps the running set for the next session.
+func (p *Pipeline) setRules(set *rules.Set) { p.set = set }
+
+// reload is what the rule files became.
+type reload struct {
+	set *rules.Set
+	err error
+}
+
+// watch looks at the rule files and offers what changed to the session.
+func (p *Pipeline) watch(ctx context.Context, to chan<- reload) {
+	w := rules.NewWatcher(p.cfg.Rules.Dir, p.opts, p.set)
+	for sleep(ctx, p.cfg.Rules.Reload) == nil {
+		set, err, changed := w.Poll()
+		if !changed {
+			continue
+		}
+		select {
+		case to <- reload{set, err}:
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// maxEarly is how far an event may be stamped after its Kafka timestamp.
+const maxEarly = 5 * time.Minute
+
+// batchRecords bounds a batch, so that one large fetch is decoded in parallel.
+const batchRecords = 512
+
+// reader fetches all inputs into their partitions' buffers and decodes them on
+// several goroutines, each batch in its place in the queue.
+type reader struct {
+	client   *kgo.Client
+	inputs   map[string]*input // by topic
+	limits   event.Limits
+	maxDelay int64 // milliseconds; 0: off
+	capacity int   // records buffered per partition
+
+	gen  atomic.Int64  // number of the latest end-of-partition question
+	wake chan struct{} // tells the engine that something was decoded
+	fail chan error    // what ended the reader
+	work chan *batch
+	wg   sync.WaitGroup
+}
+
+// start runs the reader until ctx ends; wait for wg before closing client.
+func (r *reader) start(ctx context.Context, workers int) {
+	for range workers {
+		r.wg.Add(1)
+		go func() { defer r.wg.Done(); r.decodeLoop(ctx) }()
+	}
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		if err := r.fetchLoop(ctx); err != nil && ctx.Err() == nil {
+			select {
+			case r.fail <- err:
+			default:
+			}
+			r.notify()
+		}
+	}()
+}
+
+func (r *reader) notify() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *reader) fetchLoop(ctx context.Context) error {
+	for {
+		fetches := r.client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var failed error
+		fetches.EachError(func(topic string, partition int32, err error) {
+			if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+				return
+			}
+			failed = fmt.Errorf("reading %s partition %d: %w", topic, partition, err)
+		})
+		if failed != nil {
+			return failed
+		}
+		gen := r.gen.Load()
+		var err error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if err == nil && len(f.Records) > 0 {
+				err = r.queue(ctx, r.inputs[f.Topic], f.Partition, f.Records, gen)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// queue puts fetched records at the end of their partition's buffer and hands
+// them to the decoders.
+func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.Record, gen int64) error {
+	if in == nil || int(id) >= len(in.partitions) {
+		return nil
+	}
+	p := in.partitions[id]
+	for len(records) > 0 {
+		n := min(len(records), batchRecords)
+		b := &batch{end: records[n-1].Offset + 1, decoded: make(chan struct{})}
+		b.records = make([]record, 0, n)
+		for _, raw := range records[:n] {
+			if !raw.Attrs.IsControl() {
+				b.records = append(b.records, record{part: p, raw: raw, gen: gen})
+			}
+		}
+		records = records[n:]
+		p.mu.Lock()
+		p.queue = append(p.queue, b)
+		p.buffered += len(b.records)
+		p.position, p.moved = b.end, time.Now()
+		if !p.paused && p.buffered >= r.capacity {
+			p.paused = true
+			r.client.PauseFetchPartitions(map[string][]int32{in.stream.Topic: {id}})
+		}
+		p.mu.Unlock()
+		select {
+		case r.work <- b:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// resume lets a paused partition be fetched again once half its buffer is
+// free.
+func (r *reader) resume(p *partition) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused && p.buffered+p.waiting() <= r.capacity/2 {
+		p.paused = false
+		r.client.ResumeFetchPartitions(map[string][]int32{p.in.stream.Topic: {p.id}})
+	}
+}
+
+func (r *reader) decodeLoop(ctx context.Context) {
+	decoders := map[*input]*event.Decoder{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-r.work:
+			if len(b.records) > 0 {
+				in := b.records[0].part.in
+				d := decoders[in]
+				if d == nil {
+					d = event.NewDecoder(in.stream, r.limits)
+					decoders[in] = d
+				}
+				r.decode(d, in, b)
+			}
+			close(b.decoded)
+			r.notify()
+		}
+	}
+}
+
+// decode fills the records of a batch. Strings of the events alias the fetched
+// bytes, which live as long as the record does.
+func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
+	fields := len(in.stream.Fields)
+	values := make([]event.Value, len(b.records)*fields)
+	for i := range b.records {
+		rec := &b.records[i]
+		rec.Stream, rec.Partition, rec.Offset = in.index, rec.raw.Partition, rec.raw.Offset
+		rec.Received = rec.raw.Timestamp.UnixMilli()
+		rec.Event.Vals = values[i*fields : i*fields : (i+1)*fields]
+		if err := d.Decode(rec.raw.Value, &rec.Event); err != nil {
+			rec.err = err
+			continue
+		}
+		rec.Sent = rec.Event.Time
+		refund := in.stream.Name == "refunds"
+		switch early := rec.Event.Time - rec.Received; {
+		case early > maxEarly.Milliseconds() && refund:
+			rec.Event.Time = rec.Received
+			rec.Hold = "EVENT_IN_FUTURE"
+		case early > maxEarly.Milliseconds():
+			rec.err = &event.RecordError{Code: "EVENT_IN_FUTURE", Field: "occurred_at",
+				Message: fmt.Sprintf("occurred_at is %s after the record's Kafka timestamp; at most %s is accepted",
+					time.Duration(early)*time.Millisecond, maxEarly)}
+			continue
+		case refund && r.maxDelay > 0 && -early > r.maxDelay:
+			rec.Hold = "EVENT_TOO_OLD"
+		}
+		rec.Prepare(rec.raw.Value)
+	}
+}

@@ -1,0 +1,333 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/engine"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// open connects, fences whoever had the transactional.id before, and makes
+// sure that the topics are there.
+func (s *session) open(ctx context.Context) (err error) {
+	base, err := kgo.NewClient(s.cfg.options...)
+	if err != nil {
+		return fatalf("kafka client: %w", err)
+	}
+	s.adm = kadm.NewClient(base)
+	s.producer, err = kgo.NewClient(append(slices.Clone(s.cfg.options),
+		kgo.TransactionalID(s.txnID),
+		kgo.TransactionTimeout(60*time.Second),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(maxEpochRecords),
+		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
+	if err != nil {
+		s.adm.Close()
+		return fatalf("kafka client: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			s.producer.Close()
+			s.adm.Close()
+		}
+	}()
+	// Initialising the producer aborts a transaction that a predecessor left
+	// open, and makes all it still sends fail (KIP-98).
+	if _, _, err := s.producer.ProducerID(ctx); err != nil {
+		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, fencedError(err))
+	}
+	meta, err := s.adm.BrokerMetadata(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the cluster: %w", err)
+	}
+	s.clusterID = meta.Cluster
+	details, err := s.ensureTopics(ctx)
+	if err != nil {
+		return err
+	}
+	return s.openInputs(ctx, details)
+}
+
+// openInputs makes the buffers of every input whose topic exists.
+func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) error {
+	for i, st := range s.schema.Streams {
+		d, ok := details[st.Topic]
+		if !ok || d.Err != nil || len(d.Partitions) == 0 {
+			if readsStream(s.set, st.Name) {
+				return fatalf("a rule reads the stream %s, but its topic %q does not exist: create it, or name another as streams.%s.topic", st.Name, st.Topic, st.Name)
+			}
+			continue
+		}
+		starts, err := s.adm.ListStartOffsets(ctx, st.Topic)
+		if err != nil {
+			return fmt.Errorf("asking where %s begins: %w", st.Topic, err)
+		}
+		in := &input{stream: st, index: i, topicID: d.ID}
+		for id := range len(d.Partitions) {
+			o, ok := starts.Lookup(st.Topic, int32(id))
+			if !ok || o.Err != nil {
+				return fmt.Errorf("asking where %s partition %d begins: %w", st.Topic, id, firstError(o.Err, errNoAnswer))
+			}
+			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
+				stop: -1, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+		}
+		s.inputs = append(s.inputs, in)
+		if st.Name == "refunds" {
+			s.refunds = in
+		}
+	}
+	s.markRequired()
+	return nil
+}
+
+// recover rebuilds the state up to the committed progress: input is read and
+// applied again, outcomes come from the journal, nothing is decided twice.
+func (s *session) recover(ctx, work context.Context) error {
+	began := time.Now()
+	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
+	if err != nil {
+		return err
+	}
+	var past journal
+	if last == nil {
+		err = s.begin(ctx)
+	} else if err = s.resumeFrom(last); err == nil {
+		past, err = s.readJournal(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.startReader(work); err != nil {
+		return err
+	}
+	read := int64(0)
+	for tick := time.Now(); !s.caughtUp(); {
+		if s.collect(math.MaxInt64) {
+			read += int64(len(s.chunk))
+			s.restore(&past)
+			if time.Since(tick) > 5*time.Second {
+				tick = time.Now()
+				s.log.Info("recovering", "records", read, "behind", s.behind())
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-s.reader.fail:
+			return err
+		case <-s.reader.wake:
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			p.applied = max(p.applied, p.stop)
+			p.stop, p.passed = -1, 0
+		}
+	}
+	if past.unknown > 0 {
+		s.log.Warn("refunds were decided before, but the journal no longer holds their decisions: they count as approved in sums of refunds; keep the journal longer",
+			"refunds", past.unknown, "topic", s.topics.Decisions)
+	}
+	s.metrics.recovery.Set(time.Since(began).Seconds())
+	s.log.Info("live", "records", read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
+	return nil
+}
+
+// begin is the first start: which refunds are to be decided is resolved to
+// offsets and committed before anything is read.
+func (s *session) begin(ctx context.Context) error {
+	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
+	if err != nil {
+		return &fatalError{err}
+	}
+	from, err := df.resolve(ctx, s.adm, s.refunds.stream.Topic, len(s.refunds.partitions))
+	if err != nil {
+		return err
+	}
+	for i, p := range s.refunds.partitions {
+		p.decideFrom = from[i]
+	}
+	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
+	p := s.snapshot(time.Now().UnixMilli())
+	return s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)})
+}
+
+// resumeFrom takes the committed progress, and refuses one that isn't ours.
+func (s *session) resumeFrom(last *progress) error {
+	switch {
+	case last.TransactionalID != s.txnID:
+		return fatalf("topic %s holds the progress of another deployment (transactional_id %q, ours is %q): give each deployment its own topics.progress", s.topics.Progress, last.TransactionalID, s.txnID)
+	case last.ClusterID != s.clusterID:
+		return fatalf("the progress in %s was written on cluster %q, this is %q: offsets mean nothing here. Start with empty output topics, or go back to the cluster", s.topics.Progress, last.ClusterID, s.clusterID)
+	}
+	for _, in := range s.inputs {
+		sp := last.stream(in.stream.Name)
+		if sp == nil {
+			continue
+		}
+		if id := fmt.Sprintf("%x", in.topicID[:]); sp.Topic != in.stream.Topic || sp.TopicID != id {
+			return fatalf("the progress in %s is of topic %s (id %s), but stream %s is topic %s (id %s): it was renamed or created anew. Its offsets mean nothing here: restore the topic, or start with an empty progress topic and streams.refunds.decide_from",
+				s.topics.Progress, sp.Topic, sp.TopicID, in.stream.Name, in.stream.Topic, id)
+		}
+		for i, pp := range sp.Partitions {
+			if i >= len(in.partitions) {
+				return fatalf("topic %s has %d partitions, the progress in %s is of %d", in.stream.Topic, len(in.partitions), s.topics.Progress, len(sp.Partitions))
+			}
+			p := in.partitions[i]
+			if pp.Applied < p.start && in == s.refunds {
+				s.log.Error("refunds were deleted from their topic before they were read", "partition", p.id, "from", pp.Applied, "to", p.start)
+			}
+			p.stop, p.passed, p.decideFrom = pp.Applied, pp.Decided, pp.DecideFrom
+		}
+	}
+	s.balance, s.epochs = last.Balance, last.Epoch
+	s.metrics.setBalance(last.Balance)
+	return nil
+}
+
+// journal is what was decided, by refund id.
+type journal struct {
+	decided map[string]journalEntry
+	unknown int64 // decided refunds that it doesn't hold
+}
+
+type journalEntry struct {
+	outcome   event.Outcome
+	partition int32
+	offset    int64
+}
+
+func (s *session) readJournal(ctx context.Context) (journal, error) {
+	j := journal{decided: map[string]journalEntry{}}
+	topic := s.topics.Decisions
+	starts, err := s.adm.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return j, fmt.Errorf("asking where %s begins: %w", topic, err)
+	}
+	ends, err := s.adm.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return j, fmt.Errorf("asking where %s ends: %w", topic, err)
+	}
+	spans := map[int32]span{}
+	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
+		return j, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		first, _ := starts.Lookup(topic, o.Partition)
+		spans[o.Partition] = span{first.Offset, o.Offset}
+	})
+	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
+		d, err := event.ParseDecision(r.Value)
+		if err != nil {
+			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
+		}
+		if d.Source.Topic == s.refunds.stream.Topic {
+			j.decided[d.RefundID] = journalEntry{d.Outcome, d.Source.Partition, d.Source.Offset}
+		}
+		return nil
+	})
+	if err != nil {
+		return j, fmt.Errorf("reading the journal %s: %w", topic, err)
+	}
+	return j, nil
+}
+
+// restore applies the chunk as it was applied before, and settles the refunds
+// that have passed as the journal says.
+func (s *session) restore(past *journal) {
+	for i, r := range s.chunk {
+		if r.part.in != s.refunds || r.err != nil || r.Offset >= r.part.passed {
+			continue
+		}
+		// Of several records of one id, the decided one is the event,
+		// whichever partition happens to be read first now.
+		if e, ok := past.decided[r.Event.ID()]; ok && (e.partition != r.Partition || e.offset != r.Offset) {
+			s.items[i] = nil
+		}
+	}
+	s.engine.Apply(s.items)
+	for i, r := range s.chunk {
+		if s.items[i] == nil || r.part.in != s.refunds || r.Fate != engine.Fresh {
+			continue
+		}
+		switch e, ok := past.decided[r.Event.ID()]; {
+		case r.history:
+			s.engine.Settle(&r.Item, event.Approve)
+		case r.Offset >= r.part.passed: // still to be decided
+		case ok:
+			s.engine.Settle(&r.Item, e.outcome)
+		default:
+			past.unknown++
+			s.engine.Settle(&r.Item, event.Approve)
+		}
+	}
+	clear(s.chunk)
+	clear(s.items)
+}
+
+// caughtUp reports whether everything up to the committed progress is applied.
+func (s *session) caughtUp() bool { return s.behind() == 0 }
+
+// behind is how many offsets recovery still has to go.
+func (s *session) behind() int64 {
+	var n int64
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			if p.stop < 0 || p.applied >= p.stop {
+				continue
+			}
+			// Control records at the end of what was applied are passed too.
+			if p.drained(); p.applied >= p.stop {
+				continue
+			}
+			if r := p.peek(); r != nil && r.Offset >= p.stop {
+				continue
+			}
+			p.mu.Lock()
+			over := len(p.queue) == 0 && p.position >= p.stop
+			p.mu.Unlock()
+			if !over {
+				n += p.stop - p.applied
+			}
+		}
+	}
+	return n
+}
+
+func (s *session) startReader(ctx context.Context) error {
+	offsets := map[string]map[int32]kgo.Offset{}
+	byTopic := map[string]*input{}
+	for _, in := range s.inputs {
+		byTopic[in.stream.Topic] = in
+		offsets[in.stream.Topic] = map[int32]kgo.Offset{}
+		for _, p := range in.partitions {
+			offsets[in.stream.Topic][p.id] = kgo.NewOffset().At(p.start)
+		}
+	}
+	cl, err := kgo.NewClient(append(slices.Clone(s.cfg.options),
+		kgo.ConsumePartitions(offsets),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // position at the end of a partition counts them
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(64<<20),
+		kgo.FetchMaxWait(100*time.Millisecond))...)
+	if err != nil {
+		return fatalf("kafka client: %w", err)
+	}
+	workers := s.cfg.Engine.Workers
+	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), capacity: s.capacity,
+		limits: event.Limits{MaxBytes: s.cfg.Limits.MaxRecordBytes, MaxDepth: s.cfg.Limits.MaxDepth, MaxFieldBytes: s.cfg.Limits.MaxFieldBytes},
+		wake:   make(chan struct{}, 1), fail: make(chan error, 1), work: make(chan *batch, 2*workers)}
+	s.reader.start(ctx, workers)
+	return nil
+}

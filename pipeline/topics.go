@@ -1,0 +1,132 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+var errNoAnswer = errors.New("the cluster gave no answer")
+
+// topicPlan is how a topic is created where it is missing.
+type topicPlan struct {
+	name       string
+	partitions int32
+	config     map[string]*string
+}
+
+// ensureTopics creates what is missing of the inputs and outputs that must
+// exist, and returns the details of every topic that is there.
+func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
+	var names []string
+	for _, st := range s.schema.Streams {
+		names = append(names, st.Topic)
+	}
+	plans := s.outputTopics()
+	for _, p := range plans {
+		names = append(names, p.name)
+	}
+	details, err := s.adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("asking which topics there are: %w", err)
+	}
+	for _, name := range []string{"refunds", "transactions"} {
+		plans = append([]topicPlan{{name: s.schema.Stream(name).Topic, partitions: -1}}, plans...)
+	}
+	var missing []string
+	for i := range plans {
+		p := &plans[i]
+		d := details[p.name]
+		if d.Err == nil && len(d.Partitions) > 0 {
+			continue
+		}
+		if d.Err != nil && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+			return nil, fmt.Errorf("asking for topic %s: %w", p.name, d.Err)
+		}
+		if !s.cfg.createTopics {
+			missing = append(missing, p.name)
+			continue
+		}
+		if p.partitions == 0 {
+			p.partitions = s.outputPartitions(details)
+		}
+		resp, err := s.adm.CreateTopic(ctx, p.partitions, -1, p.config, p.name)
+		if err = firstError(err, resp.Err); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+				return nil, fatalf("topic %s is missing, and this user may not create it (%v): create it, or grant CREATE", p.name, err)
+			}
+			return nil, fmt.Errorf("creating topic %s: %w", p.name, err)
+		}
+		s.log.Info("topic created", "topic", p.name, "partitions", resp.NumPartitions)
+	}
+	if len(missing) > 0 {
+		sort.Strings(missing)
+		return nil, fatalf("missing topics: %s. Create them, or set kafka.create_topics: true", strings.Join(missing, ", "))
+	}
+	// What was just created takes a moment to be known everywhere.
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		details, err = s.adm.ListTopics(ctx, names...)
+		if err != nil {
+			return nil, fmt.Errorf("asking which topics there are: %w", err)
+		}
+		waiting := ""
+		for _, p := range plans {
+			if d := details[p.name]; d.Err != nil || len(d.Partitions) == 0 {
+				waiting = p.name
+			}
+		}
+		if waiting == "" {
+			return details, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("topic %s was created and is still unknown after 30 s", waiting)
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// outputPartitions is how many partitions a new output gets: as many as the
+// refunds topic has.
+func (s *session) outputPartitions(details kadm.TopicDetails) int32 {
+	if n := len(details[s.schema.Stream("refunds").Topic].Partitions); n > 0 {
+		return int32(n)
+	}
+	return -1
+}
+
+func (s *session) outputTopics() []topicPlan {
+	retention := strconv.FormatInt(s.cfg.State.Retention.Milliseconds(), 10)
+	compact, month := "compact", strconv.FormatInt((30*24*time.Hour).Milliseconds(), 10)
+	kept := map[string]*string{"retention.ms": &retention}
+	monthly := map[string]*string{"retention.ms": &month}
+	compacted := map[string]*string{"cleanup.policy": &compact}
+	t := s.topics
+	plans := []topicPlan{
+		{name: t.Decisions, config: kept}, {name: t.DeadLetters, config: kept},
+		{name: t.Status, config: monthly}, {name: t.Alerts, config: monthly},
+		{name: t.Cases, config: compacted}, {name: t.Progress, partitions: 1, config: compacted},
+	}
+	if !s.cfg.Observe {
+		plans = append(plans, topicPlan{name: t.Approved, config: kept})
+	}
+	return plans
+}
+
+// sleep waits, or returns ctx's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

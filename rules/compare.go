@@ -1,0 +1,286 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// outcomes of a comparison as a set of bits: less, equal, greater.
+var comparisons = map[string]uint{"==": 2, "!=": 5, "<": 1, "<=": 3, ">": 4, ">=": 6}
+
+func (c *compiler) comparison(n *ast.BinaryNode) operand {
+	x, y := c.expr(n.Left), c.expr(n.Right)
+	if x.typ == typeBad || y.typ == typeBad {
+		return bad(n)
+	}
+	equality := n.Operator == "==" || n.Operator == "!="
+	if x.typ == typeNil || y.typ == typeNil {
+		if !equality {
+			return c.fail(n, "nil can't be compared with "+n.Operator, "nil is tested with == nil and != nil")
+		}
+		return c.nilComparison(n, x, y)
+	}
+	c.timeLiteral(&x, y)
+	c.timeLiteral(&y, x)
+	if x.typ == typeBad || y.typ == typeBad {
+		return bad(n)
+	}
+	if !comparable(x.typ, y.typ) {
+		return c.fail(n, fmt.Sprintf("%s can't be compared with %s", x.typ, y.typ), mismatchHint(x, y))
+	}
+	if !equality && (x.typ == typeText || x.typ == typeBool) {
+		return c.fail(n, x.typ.String()+" can't be compared with "+n.Operator, "only == and != work here")
+	}
+	if c.scope != inWhere || x.konst || y.konst {
+		c.checkValue(x, y)
+		c.checkValue(y, x)
+	}
+	xn, yn := c.need(x, boolValue(false)), c.need(y, boolValue(false))
+	return c.fold(operand{node: n, typ: typeBool, fn: compareFn(n.Operator, x, y, xn, yn)}, x, y)
+}
+
+func comparable(a, b vtype) bool {
+	if a.number() || b.number() {
+		return a.number() && b.number()
+	}
+	return a == b && (a == typeText || a == typeBool || a == typeTime)
+}
+
+func mismatchHint(x, y operand) string {
+	switch {
+	case x.typ == typeRecord || y.typ == typeRecord:
+		return "compare one of its fields, such as original.amount"
+	case x.typ == typeList || y.typ == typeList:
+		return "write x in lists.NAME"
+	case x.typ == typeTime || y.typ == typeTime:
+		return `a time is written "2026-01-31T00:00:00Z"`
+	case x.konst && x.typ == typeText || y.konst && y.typ == typeText:
+		return "numbers and true and false are written without quotes"
+	case x.typ == typeText || y.typ == typeText:
+		return "text is written in double quotes"
+	}
+	return ""
+}
+
+// nilComparison is x == nil or x != nil. It is the only one that doesn't need
+// the value.
+func (c *compiler) nilComparison(n *ast.BinaryNode, x, y operand) operand {
+	if x.typ == typeNil {
+		x, y = y, x
+	}
+	if x.typ == typeList {
+		return c.failAt(x, "a list is never nil", "")
+	}
+	isNil := n.Operator == "=="
+	if x.field != nil && x.field.Required && !strings.HasPrefix(x.path, "original.") && c.scope != inMessage {
+		c.warning(x, fmt.Sprintf("%s is never nil: this is always %v", x.path, !isNil), "")
+	}
+	xf := x.fn
+	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
+		v := xf(f, e)
+		if v.broken() {
+			return v
+		}
+		return boolValue((v.Kind == KindNil) == isNil)
+	}}, x, y)
+}
+
+// timeLiteral turns a text literal that is compared with a time into a time.
+func (c *compiler) timeLiteral(x *operand, other operand) {
+	if other.typ != typeTime || x.typ != typeText || !x.konst {
+		return
+	}
+	t, err := time.Parse(time.RFC3339, x.value.Str)
+	if err != nil {
+		*x = c.failAt(*x, quote(x.value.Str)+" is not a time", `write it with its zone: "2026-01-31T00:00:00Z"`)
+		return
+	}
+	text := x.text
+	*x = constant(x.node, typeTime, Value{Kind: KindTime, Num: t.UnixMilli()})
+	x.text = text
+}
+
+// checkValue warns of a literal that the field never has.
+func (c *compiler) checkValue(field, literal operand) {
+	if field.field == nil || !literal.konst || literal.typ != typeText {
+		return
+	}
+	value := literal.value.Str
+	switch field.field.Type {
+	case event.TypeCurrency:
+		if _, ok := event.ParseCurrency(value); !ok {
+			c.warning(literal, quote(value)+" is not a currency of ISO 4217: "+field.path+" is never equal to it", "codes are upper-case, such as USD")
+		}
+	case event.TypeEnum:
+		for _, v := range field.field.Values {
+			if v == value {
+				return
+			}
+		}
+		hint := suggestOr(value, field.field.Values, "it is one of "+strings.Join(field.field.Values, ", "))
+		if field.field.Strict {
+			c.failAt(literal, fmt.Sprintf("%s is never %s", field.path, quote(value)), hint)
+			return
+		}
+		c.warning(literal, fmt.Sprintf("%s is not a known value of %s", quote(value), field.path), hint)
+	}
+}
+
+// compareFn compiles a comparison of two numbers, times, texts or truths.
+func compareFn(op string, x, y operand, xn, yn Value) fn {
+	set := comparisons[op]
+	xf, yf := x.fn, y.fn
+	if x.typ == typeText {
+		return equalText(xf, y, yf, xn, yn, op == "==")
+	}
+	if y.konst {
+		b := y.value
+		return func(f *frame, e *event.Event) Value {
+			a := xf(f, e)
+			if a.unusable() {
+				return a.orNil(xn)
+			}
+			return compareValues(a, b, set)
+		}
+	}
+	return func(f *frame, e *event.Event) Value {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		b := yf(f, e)
+		if b.unusable() {
+			return b.orNil(yn)
+		}
+		return compareValues(a, b, set)
+	}
+}
+
+func compareValues(a, b Value, set uint) Value {
+	if a.Kind == KindBool || a.Kind == KindTime {
+		return boolValue(set>>uint(compareInts(a.Num, b.Num)+1)&1 != 0)
+	}
+	order, fault := compareNumbers(a, b)
+	if fault != "" {
+		return FaultValue(fault)
+	}
+	return boolValue(set>>uint(order+1)&1 != 0)
+}
+
+func equalText(xf fn, y operand, yf fn, xn, yn Value, equal bool) fn {
+	if y.konst {
+		b := y.value.Str
+		return func(f *frame, e *event.Event) Value {
+			a := xf(f, e)
+			if a.unusable() {
+				return a.orNil(xn)
+			}
+			return boolValue((a.Str == b) == equal)
+		}
+	}
+	return func(f *frame, e *event.Event) Value {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		b := yf(f, e)
+		if b.unusable() {
+			return b.orNil(yn)
+		}
+		return boolValue((a.Str == b.Str) == equal)
+	}
+}
+
+// in is x in lists.NAME, x in [a, b] and x in 1..5.
+func (c *compiler) in(n *ast.BinaryNode) operand {
+	x := c.expr(n.Left)
+	if x.typ == typeNil {
+		return c.failAt(x, "nil is in no list", "test it with == nil")
+	}
+	switch right := n.Right.(type) {
+	case *ast.ArrayNode:
+		return c.inArray(n, x, right)
+	case *ast.BinaryNode:
+		if right.Operator == ".." {
+			return c.inRange(n, x, right)
+		}
+	}
+	y := c.expr(n.Right)
+	if x.typ == typeBad || y.typ == typeBad {
+		return bad(n)
+	}
+	if y.typ != typeList {
+		return c.failAt(y, "in needs a list, not "+y.typ.String(), `write x in lists.NAME, x in ["a", "b"] or x in 1..5; for a part of a text: contains`)
+	}
+	if x.typ != typeText {
+		return c.failAt(x, "lists hold text, and this is "+x.typ.String(), "write x in [1, 2]")
+	}
+	xn := c.need(x, boolValue(false))
+	xf, list := x.fn, y.list
+	return operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
+		v := xf(f, e)
+		if v.unusable() {
+			return v.orNil(xn)
+		}
+		_, ok := list[v.Str]
+		return boolValue(ok)
+	}}
+}
+
+func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) operand {
+	if len(array.Nodes) == 0 {
+		return c.fail(array, "the list is empty: nothing is in it", "")
+	}
+	xn := c.need(x, boolValue(false))
+	var tests []fn
+	konst := []operand{x}
+	for _, item := range array.Nodes {
+		y := c.expr(item)
+		if y.typ == typeBad || x.typ == typeBad {
+			return bad(n)
+		}
+		c.timeLiteral(&y, x)
+		if y.typ == typeNil || !comparable(x.typ, y.typ) {
+			return c.failAt(y, fmt.Sprintf("%s can't be in a list with %s", x.typ, y.typ), mismatchHint(x, y))
+		}
+		c.checkValue(x, y)
+		yn := c.need(y, boolValue(false))
+		konst = append(konst, y)
+		tests = append(tests, compareFn("==", operand{typ: x.typ, fn: x.fn}, y, xn, yn))
+	}
+	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
+		var v Value
+		for _, test := range tests {
+			if v = test(f, e); v.broken() || v.Num != 0 {
+				return v
+			}
+		}
+		return v
+	}}, konst...)
+}
+
+func (c *compiler) inRange(n *ast.BinaryNode, x operand, r *ast.BinaryNode) operand {
+	low, high := c.expr(r.Left), c.expr(r.Right)
+	if x.typ == typeBad || low.typ == typeBad || high.typ == typeBad {
+		return bad(n)
+	}
+	if x.typ != typeInt || low.typ != typeInt || high.typ != typeInt || !low.konst || !high.konst {
+		return c.fail(r, "a range holds whole numbers that are written out", "for others write x >= 1 and x <= 5")
+	}
+	if low.value.Num > high.value.Num {
+		return c.fail(r, "the range is empty: it ends before it begins", "")
+	}
+	xn := c.need(x, boolValue(false))
+	xf, from, to := x.fn, low.value.Num, high.value.Num
+	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
+		v := xf(f, e)
+		if v.unusable() {
+			return v.orNil(xn)
+		}
+		return boolValue(v.Num >= from && v.Num <= to)
+	}}, x)
+}

@@ -1,0 +1,321 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/parser/lexer"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// maxNodes bounds a condition, macros expanded, and with it the time that its
+// evaluation can take.
+const maxNodes = 500
+
+// scope says where an expression stands.
+type scope uint8
+
+const (
+	inCondition scope = iota // a nil that is needed makes the rule miss a value
+	inMessage                // likewise, but nobody is warned: it shows as nil
+	inKey                    // of a lookup: nil makes the key nil
+	inWhere                  // over a past event: comparisons with nil are false
+)
+
+// compiler checks one expression and compiles it to closures. Macros and
+// where(…) are compiled in place, each in its own scope and text.
+type compiler struct {
+	d        *draft
+	b        *builder
+	rule     string
+	text     *text
+	scope    scope
+	stream   *event.Stream // whose fields names stand for
+	original *event.Stream // nil where there is no original
+	known    facts
+	silent   bool // the rule says what a missing value means
+	strict   bool
+	errs     *Errors
+	lists    []*list        // those that were read
+	runes    map[*text][]rune
+	groups   map[*text]map[int]int
+}
+
+// parseText parses a condition. Faults come back at their place in the text.
+func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
+	defer func() {
+		if p := recover(); p != nil { // the parser is a library's
+			tree, fault = nil, t.report(rule, 0, "the condition can't be parsed", "write it in a simpler way")
+		}
+	}()
+	if strings.TrimSpace(t.value) == "" {
+		return nil, t.report(rule, 0, "the condition is empty", "write what makes the rule hit, such as amount > 500")
+	}
+	parsed, err := parser.Parse(t.value)
+	if err == nil {
+		return parsed.Node, nil
+	}
+	var e *file.Error
+	if !errors.As(err, &e) {
+		return nil, t.report(rule, 0, err.Error(), "")
+	}
+	message, hint := explainSyntax(e.Message)
+	return nil, t.report(rule, e.From, message, hint)
+}
+
+var tokenText = regexp.MustCompile(`unexpected token (\w+)(?:\((".*")\))?`)
+
+// explainSyntax turns the parser's messages into an analyst's words.
+func explainSyntax(message string) (text, hint string) {
+	if m := tokenText.FindStringSubmatch(message); m != nil {
+		if m[1] == "EOF" {
+			return "the condition ends too early", "a value or a closing bracket is missing"
+		}
+		hints := map[string]string{
+			`"="`: "compare with ==", `"AND"`: "write and", `"OR"`: "write or", `"NOT"`: "write not", `"&"`: "write and",
+			`"IN"`: "write in", `"is"`: "write == nil or != nil", `"IS"`: "write == nil or != nil", `"|"`: "write or", `">"`: "not equal is !=", `"->"`: "",
+		}
+		return "unexpected " + m[2], hints[m[2]]
+	}
+	if strings.Contains(message, "cannot be mixed") {
+		return "?? can't be mixed with other operators", "put brackets around it: (x ?? 0) > 5"
+	}
+	if strings.Contains(message, "invalid integer literal") || strings.Contains(message, "too large") {
+		return "the number is too large", "numbers go up to 9223372036854775807"
+	}
+	return message, ""
+}
+
+// fail reports a fault at a node, and stands for it.
+func (c *compiler) fail(n ast.Node, message, hint string) operand {
+	*c.errs = append(*c.errs, c.text.report(c.rule, n.Location().From, message, hint))
+	return bad(n)
+}
+
+// failAt is fail at an operand, which may stand in another text.
+func (c *compiler) failAt(o operand, message, hint string) operand {
+	*c.errs = append(*c.errs, o.text.report(c.rule, o.node.Location().From, message, hint))
+	return operand{node: o.node, text: o.text, fn: bad(o.node).fn, konst: true}
+}
+
+func (c *compiler) warning(o operand, message, hint string) *Error {
+	e := o.text.report(c.rule, o.node.Location().From, message, hint)
+	e.Warning = true
+	*c.errs = append(*c.errs, e)
+	return e
+}
+
+// enter goes on in a macro's text; the result goes back.
+func (c *compiler) enter(m *macro) func() {
+	before := c.text
+	c.text = &m.body
+	return func() { c.text = before }
+}
+
+// macroBody is the macro that a name stands for; nil for other names.
+func (c *compiler) macroBody(n *ast.IdentifierNode) *macro {
+	if m := c.d.macros[n.Value]; m != nil && m.tree != nil {
+		return m
+	}
+	return nil
+}
+
+// source is the text that a node was read from, as far as its location goes.
+func (c *compiler) source(n ast.Node) string {
+	runes, ok := c.runes[c.text]
+	if !ok {
+		runes = []rune(c.text.value)
+		c.runes[c.text] = runes
+	}
+	loc := n.Location()
+	return string(runes[min(loc.From, len(runes)):min(loc.To, len(runes))])
+}
+
+// bracketed says whether two operators stand in different brackets.
+func (c *compiler) bracketed(a, b ast.Node) bool {
+	groups, ok := c.groups[c.text]
+	if !ok {
+		groups = bracketGroups(c.text.value)
+		c.groups[c.text] = groups
+	}
+	return groups[a.Location().From] != groups[b.Location().From]
+}
+
+// bracketGroups gives each token, by its place, the number of the innermost
+// bracket around it.
+func bracketGroups(value string) map[int]int {
+	tokens, err := lexer.Lex(file.NewSource(value))
+	groups := map[int]int{}
+	if err != nil {
+		return groups // the parser has reported it
+	}
+	stack, next := []int{0}, 0
+	for _, t := range tokens {
+		if t.Kind == lexer.Bracket && strings.Contains(")]}", t.Value) && len(stack) > 1 {
+			stack = stack[:len(stack)-1]
+		}
+		groups[t.From] = stack[len(stack)-1]
+		if t.Kind == lexer.Bracket && strings.Contains("([{", t.Value) {
+			next++
+			stack = append(stack, next)
+		}
+	}
+	return groups
+}
+
+// expr checks and compiles a node. It never fails: what is wrong is reported
+// and stands as an operand that goes with everything.
+func (c *compiler) expr(n ast.Node) operand {
+	o := c.dispatch(n)
+	if o.text == nil {
+		o.text = c.text
+	}
+	return o
+}
+
+func (c *compiler) dispatch(n ast.Node) operand {
+	switch n := n.(type) {
+	case *ast.NilNode:
+		return constant(n, typeNil, Value{})
+	case *ast.BoolNode:
+		return constant(n, typeBool, boolValue(n.Value))
+	case *ast.IntegerNode, *ast.FloatNode:
+		return c.number(n)
+	case *ast.StringNode:
+		return constant(n, typeText, Value{Kind: KindString, Str: n.Value})
+	case *ast.IdentifierNode:
+		return c.identifier(n)
+	case *ast.ChainNode:
+		return c.expr(n.Node)
+	case *ast.MemberNode:
+		return c.member(n)
+	case *ast.UnaryNode:
+		return c.unary(n)
+	case *ast.BinaryNode:
+		return c.binary(n)
+	case *ast.ConditionalNode:
+		return c.conditional(n)
+	case *ast.CallNode:
+		return c.call(n)
+	case *ast.BuiltinNode:
+		return c.function(n, n.Name, n.Arguments)
+	case *ast.ArrayNode:
+		return c.fail(n, "a list can only stand after in", "write x in [1, 2]")
+	}
+	what, hint := refused(n)
+	return c.fail(n, what, hint)
+}
+
+// refused says why a kind of node is not part of the language, and what to
+// write instead.
+func refused(n ast.Node) (message, hint string) {
+	switch n.(type) {
+	case *ast.PredicateNode, *ast.PointerNode:
+		return "conditions have no closures", `to count events write refunds.by(customer_id).within("7d").count()`
+	case *ast.VariableDeclaratorNode:
+		return "conditions have no let", "name the part under macros:"
+	case *ast.SequenceNode:
+		return "a condition is one expression", "join the parts by and"
+	case *ast.MapNode, *ast.PairNode:
+		return "a map can only stand in by({…})", "by({their_field: your_field})"
+	case *ast.SliceNode:
+		return "conditions have no slices", "use startsWith, endsWith, contains or matches"
+	case *ast.BytesNode:
+		return "conditions have no byte strings", `write "…"`
+	}
+	return fmt.Sprintf("conditions have no %T", n), ""
+}
+
+// size counts nodes with macros expanded, up to just above maxNodes.
+func (c *compiler) size(n ast.Node) int {
+	v := sizer{c: c}
+	ast.Walk(&n, &v)
+	return v.n
+}
+
+type sizer struct {
+	c *compiler
+	n int
+}
+
+func (v *sizer) Visit(n *ast.Node) {
+	v.n++
+	if id, ok := (*n).(*ast.IdentifierNode); ok {
+		if m := v.c.macroBody(id); m != nil {
+			v.n += m.size
+		}
+	}
+	v.n = min(v.n, maxNodes+1)
+}
+
+// condition compiles a whole condition to a rule's fn.
+func (c *compiler) condition(t *text) fn {
+	o, ok := c.whole(t)
+	if !ok {
+		return nil
+	}
+	switch {
+	case o.typ == typeNil:
+		c.failAt(o, "the condition is always nil", "")
+	case !o.typ.is(typeBool):
+		c.failAt(o, "the condition is "+o.typ.String()+", not true or false", "compare it with something, such as … > 5")
+	case o.konst:
+		c.warning(o, fmt.Sprintf("the condition is always %v", o.value.isTrue()), "")
+	}
+	c.need(o, Value{})
+	return o.fn
+}
+
+// whole parses and compiles a text.
+func (c *compiler) whole(t *text) (operand, bool) {
+	c.text = t
+	tree, fault := parseText(t, c.rule)
+	if fault != nil {
+		*c.errs = append(*c.errs, fault)
+		return operand{}, false
+	}
+	if c.size(tree) > maxNodes {
+		c.fail(tree, fmt.Sprintf("the condition has more than %d parts, macros expanded", maxNodes), "split the rule, or put values in a list")
+		return operand{}, false
+	}
+	return c.expr(tree), true
+}
+
+// need says that an operator needs the operand's value, and gives what the
+// operator results in where it is nil. From here on it isn't.
+func (c *compiler) need(o operand, inWhereValue Value) Value {
+	if c.scope == inWhere {
+		return inWhereValue
+	}
+	what := c.nameOf(o)
+	if o.path != "" && c.known.isNil(o.path) {
+		c.failAt(o, what+" is certainly nil here", "a test before it says so: turn the test round, or remove this part")
+	} else if o.maybe && c.scope == inCondition && !c.silent {
+		e := c.warning(o, what+" may be missing, and the rule then holds the refund for review",
+			fmt.Sprintf("say on_missing: review or on_missing: skip, or guard it: %s != nil and …", what))
+		e.Warning = !c.strict
+	}
+	if o.path != "" {
+		c.known = append(c.known, "+"+o.path)
+	}
+	return Value{Kind: kindMissing, Str: what}
+}
+
+// nameOf is an operand's canonical text, as far as it is short enough to read.
+func (c *compiler) nameOf(o operand) string {
+	if o.path != "" {
+		return o.path
+	}
+	before := c.text
+	c.text = o.text
+	defer func() { c.text = before }()
+	if what := c.print(o.node, 0); len(what) <= 80 {
+		return what
+	}
+	return "a value"
+}

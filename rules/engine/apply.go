@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/rules/window"
+)
+
+// original is what is kept of a transaction: its packed record, and the chain
+// of its status updates.
+type original struct {
+	content uint64
+	time    int64
+	packed  ref
+	updates int32 // index + 1 in shard.updates of the latest applied one; 0: none
+}
+
+// update is one later record of a known transaction.
+type update struct {
+	content uint64
+	time    int64
+	status  ref // empty: the record had none
+	index   int64
+	next    int32
+}
+
+// Apply enters items into the state, in order, and sets each one's Fate. A nil
+// item is passed over. The strings of an item's event are copied.
+func (e *Engine) Apply(items []*Item) {
+	for _, it := range items {
+		if it != nil && it.Event.Time > e.newest {
+			e.newest = it.Event.Time
+		}
+	}
+	// Two passes with a barrier between: who owns an id decides whether it is
+	// an event at all; who owns a key enters it there.
+	e.parallel(len(items), func(w int) { e.admitAll(w, items) })
+	e.parallel(len(items), e.insertAll)
+}
+
+func (e *Engine) admitAll(w int, items []*Item) {
+	wk, sh := e.workers[w], e.shards[w]
+	for i := range wk.out {
+		wk.out[i] = wk.out[i][:0]
+	}
+	// The keys routed below alias scratch, until the second pass has copied
+	// them.
+	wk.scratch = wk.scratch[:0]
+	for _, it := range items {
+		if it == nil || e.owner(it.id) != w {
+			continue
+		}
+		switch it.Fate = e.admit(sh, wk, it); it.Fate {
+		case Fresh:
+			e.route(wk, it, e.byStream[it.Stream])
+		case Update:
+			e.route(wk, it, e.updates)
+		}
+	}
+}
+
+// admit tells a new event from a repeated one and remembers it.
+func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
+	ev := &it.Event
+	if it.Stream != e.transactions {
+		content, known := sh.ids[it.Stream].put(it.id, ev.ID())
+		if !known {
+			*content = it.content
+			return Fresh
+		}
+		if *content == it.content {
+			return Duplicate
+		}
+		return Conflict
+	}
+	o, known := sh.originals.put(it.id, ev.ID())
+	if !known {
+		wk.packed = event.AppendPacked(wk.packed[:0], ev)
+		*o = original{content: it.content, time: ev.Time, packed: sh.keys.add(wk.packed)}
+		return Fresh
+	}
+	if o.content == it.content {
+		return Duplicate
+	}
+	for i := o.updates; i != 0; i = sh.updates[i-1].next {
+		if sh.updates[i-1].content == it.content {
+			return Duplicate
+		}
+	}
+	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1}
+	if ev.Has(e.slots.txStatus) {
+		v := ev.Vals[e.slots.txStatus]
+		u.status, u.index = sh.keys.add([]byte(v.Str)), v.Num
+	}
+	sh.updates = append(sh.updates, u)
+	o.updates = int32(len(sh.updates))
+	return Update
+}
+
+// route computes an event's key in each of the series and sends it to the
+// shard of that key.
+func (e *Engine) route(wk *worker, it *Item, series []int) {
+	for _, i := range series {
+		def := e.stores[i].def
+		if !def.Match(&it.Event) {
+			continue
+		}
+		start := len(wk.scratch)
+		b, ok := def.AppendKey(wk.scratch, &it.Event)
+		if !ok {
+			wk.scratch = b[:start]
+			continue
+		}
+		wk.scratch = b
+		key := unsafe.String(unsafe.SliceData(b[start:]), len(b)-start)
+		hash := xxh3.HashString(key)
+		dest := e.owner(hash)
+		wk.out[dest] = append(wk.out[dest], op{item: it, series: i, hash: hash, key: key})
+	}
+}
+
+func (e *Engine) insertAll(w int) {
+	wk := e.workers[w]
+	for _, from := range e.workers {
+		for i := range from.out[w] {
+			o := &from.out[w][i]
+			s := e.stores[o.series]
+			ev := window.Event{Time: o.item.Event.Time, ID: o.item.id, Values: wk.values[:len(s.def.Columns)]}
+			ev.Present = s.def.Values(&o.item.Event, ev.Values)
+			ev.Currency = uint16(s.def.Currency(&o.item.Event))
+			s.shards[w].Insert(o.hash, o.key, &ev)
+		}
+	}
+}
+
+// original finds the transaction that a refund names, as it was known at the
+// refund's time, into wk.original; nil if there is none.
+func (e *Engine) original(wk *worker, it *Item) *event.Event {
+	id := it.Event.Str(e.slots.rfTransaction)
+	if id == "" {
+		return nil
+	}
+	hash := xxh3.HashString(id)
+	sh := e.shards[e.owner(hash)]
+	o := sh.originals.get(hash, id)
+	if o == nil || o.time > it.Event.Time {
+		return nil
+	}
+	ev := &wk.original
+	ev.Stream = e.cfg.Schema.Streams[e.transactions]
+	if err := event.Unpack(ev.Stream, sh.keys.get(o.packed), ev); err != nil {
+		return nil // our own bytes, in memory; unknown is the safe reading
+	}
+	e.statusAt(sh, o, it.Event.Time, ev)
+	return ev
+}
+
+// statusAt sets the status of the record with the greatest time ≤ t. Of two at
+// the same time the one with the greater content hash counts, so that the
+// order of arrival doesn't.
+func (e *Engine) statusAt(sh *shard, o *original, t int64, ev *event.Event) {
+	best, bestTime, bestContent := (*update)(nil), o.time, o.content
+	for i := o.updates; i != 0; i = sh.updates[i-1].next {
+		u := &sh.updates[i-1]
+		if u.time > t || u.time < bestTime || u.time == bestTime && u.content < bestContent {
+			continue
+		}
+		best, bestTime, bestContent = u, u.time, u.content
+	}
+	if best == nil || best.time == math.MinInt64 {
+		return
+	}
+	slot := e.slots.txStatus
+	if best.status.length == 0 {
+		ev.Present &^= 1 << uint(slot)
+		return
+	}
+	ev.Present |= 1 << uint(slot)
+	ev.Vals[slot] = event.Value{Str: sh.keys.str(best.status), Num: best.index}
+}

@@ -1,0 +1,287 @@
+// Package engine is refundguard's core without Kafka and without a clock: keyed
+// state over past events, and decisions about refunds over that state.
+//
+// It works in two steps that never overlap. [Engine.Apply] enters events:
+// repeated ids are told apart, transactions are remembered, windows are fed.
+// [Engine.Decide] decides refunds over state that nobody writes meanwhile, the
+// sums of refunds per transaction excepted, which it keeps itself.
+//
+// State is sharded by key hash; shard i belongs to worker i, so there are no
+// locks. What is kept of a set of events doesn't depend on their order, except
+// that the first applied record of an id is the event.
+package engine
+
+import (
+	"math"
+	"sync"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/rules/window"
+)
+
+// Fate is what Apply found an item to be.
+type Fate uint8
+
+// The fates.
+const (
+	Fresh     Fate = iota + 1 // a new event
+	Duplicate                 // the same id with the same bytes
+	Update                    // transactions: a known id with other bytes
+	Conflict                  // other streams: a known id with other bytes
+)
+
+// Item is one decoded record on its way through the engine. Prepare must have
+// been called on it.
+type Item struct {
+	Event     event.Event
+	Stream    int // index in the schema's Streams
+	Partition int32
+	Offset    int64
+	Received  int64 // Kafka timestamp, Unix milliseconds
+
+	// Sent is occurred_at as it was sent, where Event.Time was moved to the
+	// Kafka timestamp; else it equals Event.Time.
+	Sent int64
+
+	// Hold, when set, is the reason why this refund must not be approved
+	// whatever the rules say, e.g. EVENT_IN_FUTURE.
+	Hold     string
+	Degraded bool // decided while state is known to be incomplete
+
+	Fate Fate // set by Apply
+
+	content uint64 // hash of the record's bytes
+	id      uint64 // hash of the event's id
+}
+
+// Prepare computes what Apply needs of a record's bytes. It may run on any
+// goroutine.
+func (it *Item) Prepare(data []byte) {
+	it.content = xxh3.Hash(data)
+	it.id = xxh3.HashString(it.Event.ID())
+}
+
+// Config is what an engine is made with.
+type Config struct {
+	Schema  *event.Schema
+	Workers int // number of workers and shards; at least 1
+
+	// OnDegraded and OnWarming say whether such decisions must be held.
+	HoldDegraded, HoldWarming bool
+}
+
+// Engine holds the state. Its methods are called by one goroutine at a time.
+type Engine struct {
+	cfg      Config
+	set      *rules.Set
+	stores   []*series // by index in set.Series
+	byStream [][]int   // stream index -> indices in stores
+	updates  []int     // those on the stream updates
+	shards   []*shard
+	workers  []*worker
+	newest   int64 // greatest event time applied
+
+	transactions, refunds int // stream indices
+	slots                 slots
+	run                   chan func()
+	closed                sync.Once
+}
+
+// slots of the built-in fields that the engine itself reads.
+type slots struct {
+	txStatus, txAmount, txCurrency, txTime, txInstrument                  int
+	rfTransaction, rfAmount, rfCurrency, rfCustomer, rfMerchant, rfMethod int
+}
+
+// series is the store of one past-events series in every shard.
+type series struct {
+	def    *rules.Series
+	shards []*window.Store
+	since  int64 // event time from which it is complete; MinInt64: always was
+}
+
+// shard is the state that one worker owns.
+type shard struct {
+	keys      *arena
+	originals *table[original]
+	updates   []update
+	ids       []*table[uint64] // by stream, content hash; nil for transactions
+	refunded  *table[reserved]
+}
+
+// worker is the scratch of one worker.
+type worker struct {
+	eval     *rules.Evaluator
+	out      [][]op // by destination shard
+	scratch  []byte
+	values   []int64
+	packed   []byte
+	original event.Event
+	found    []found
+	due      []int32
+	decision event.Decision
+	shown    event.Original
+	distinct window.Scratch
+}
+
+// op is one insertion into a series, routed to the shard of its key.
+type op struct {
+	item   *Item
+	series int
+	hash   uint64
+	key    string
+}
+
+// New makes an empty engine that runs set.
+func New(cfg Config, set *rules.Set) *Engine {
+	e := &Engine{cfg: cfg, newest: math.MinInt64, run: make(chan func())}
+	for i, s := range cfg.Schema.Streams {
+		switch s.Name {
+		case "transactions":
+			e.transactions = i
+			e.slots.txStatus, e.slots.txAmount, e.slots.txCurrency = s.Slot("status"), s.Slot("amount"), s.Slot("currency")
+			e.slots.txTime, e.slots.txInstrument = s.TimeSlot(), s.Slot("instrument_id")
+		case "refunds":
+			e.refunds = i
+			e.slots.rfTransaction, e.slots.rfAmount, e.slots.rfCurrency = s.Slot("transaction_id"), s.Slot("amount"), s.Slot("currency")
+			e.slots.rfCustomer, e.slots.rfMerchant, e.slots.rfMethod = s.Slot("customer_id"), s.Slot("merchant_id"), s.Slot("method")
+		}
+	}
+	for range cfg.Workers {
+		keys := &arena{}
+		sh := &shard{keys: keys, originals: newTable[original](keys), refunded: newTable[reserved](keys)}
+		for range cfg.Schema.Streams {
+			sh.ids = append(sh.ids, newTable[uint64](keys))
+		}
+		e.shards = append(e.shards, sh)
+		e.workers = append(e.workers, &worker{out: make([][]op, cfg.Workers),
+			original: event.Event{Vals: make([]event.Value, 0, event.MaxFields)}, values: make([]int64, event.MaxFields)})
+	}
+	for range cfg.Workers - 1 {
+		go func() {
+			for f := range e.run {
+				f()
+			}
+		}()
+	}
+	e.SetRules(set)
+	return e
+}
+
+// Close ends the engine's goroutines.
+func (e *Engine) Close() { e.closed.Do(func() { close(e.run) }) }
+
+// parallel runs f once per worker and waits for all. Worker 0 is the caller;
+// for a few items it is all of them, since waking the others takes longer.
+func (e *Engine) parallel(items int, f func(w int)) {
+	if items < parallelFrom {
+		for w := range e.workers {
+			f(w)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Add(len(e.workers) - 1)
+	for w := 1; w < len(e.workers); w++ {
+		e.run <- func() { defer wg.Done(); f(w) }
+	}
+	f(0)
+	wg.Wait()
+}
+
+const parallelFrom = 32
+
+// owner is the shard of a key hash.
+func (e *Engine) owner(hash uint64) int {
+	return int((hash >> 32) * uint64(len(e.shards)) >> 32)
+}
+
+// SetRules makes set the rules of the decisions that follow. A series that the
+// old set had too keeps its history; a new one begins empty and is reported as
+// warming until a window has passed, unless nothing was applied before.
+func (e *Engine) SetRules(set *rules.Set) {
+	old := map[string]*series{}
+	for _, s := range e.stores {
+		old[s.def.Name] = s
+	}
+	e.set, e.stores, e.updates = set, nil, nil
+	e.byStream = make([][]int, len(e.cfg.Schema.Streams))
+	for i := range set.Series {
+		def := &set.Series[i]
+		s, ok := old[def.Name]
+		if !ok || !sameStore(s.def, def) {
+			s = &series{since: math.MinInt64}
+			if e.newest != math.MinInt64 {
+				s.since = e.newest
+			}
+			for range e.shards {
+				s.shards = append(s.shards, window.New(window.Spec{Horizon: def.Horizon, Columns: len(def.Columns)}))
+			}
+		}
+		s = &series{def: def, shards: s.shards, since: s.since}
+		e.stores = append(e.stores, s)
+		if def.Source == "updates" {
+			e.updates = append(e.updates, i)
+			continue
+		}
+		for j, st := range e.cfg.Schema.Streams {
+			if st.Name == def.Source {
+				e.byStream[j] = append(e.byStream[j], i)
+			}
+		}
+	}
+	for _, w := range e.workers {
+		w.eval = set.NewEvaluator()
+		w.found = make([]found, len(set.Lookups))
+	}
+}
+
+// sameStore reports whether what a store kept for the definition old serves
+// the definition def.
+func sameStore(old, def *rules.Series) bool {
+	if len(old.Columns) != len(def.Columns) || old.Horizon != 0 && (def.Horizon == 0 || def.Horizon > old.Horizon) {
+		return false
+	}
+	for i := range old.Columns {
+		if old.Columns[i] != def.Columns[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Incomplete says that events before the given event time are missing from a
+// stream (its topic no longer holds them), so that windows reaching further
+// back are warming.
+func (e *Engine) Incomplete(stream int, since int64) {
+	for _, i := range e.byStream[stream] {
+		e.stores[i].since = max(e.stores[i].since, since)
+	}
+}
+
+// Stats are sizes of the state.
+type Stats struct {
+	Keys, Events, Bytes int64
+}
+
+// Stats counts what is kept. It reads all shards: call it between steps.
+func (e *Engine) Stats() Stats {
+	var st Stats
+	for i, sh := range e.shards {
+		st.Keys += int64(sh.originals.n + sh.refunded.n)
+		st.Bytes += sh.keys.size + sh.originals.bytes() + sh.refunded.bytes()
+		for _, t := range sh.ids {
+			st.Keys += int64(t.n)
+			st.Bytes += t.bytes()
+		}
+		for _, s := range e.stores {
+			st.Keys += int64(s.shards[i].Keys())
+			st.Events += s.shards[i].Events()
+			st.Bytes += s.shards[i].Bytes()
+		}
+	}
+	return st
+}

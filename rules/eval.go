@@ -1,0 +1,196 @@
+package rules
+
+import (
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// frame is what a condition sees besides the present event.
+type frame struct {
+	original *event.Event
+	refunded Value
+	base     Value // amount_base
+	features []Value
+}
+
+// fn is a compiled expression. f is nil inside where(…), where e is the past
+// event; elsewhere e is the present one. It must not keep either.
+type fn func(f *frame, e *event.Event) Value
+
+// RefundedState says what is known of the refunds of the same transaction.
+type RefundedState uint8
+
+// The states. Both RefundedNone and RefundedMixed are nil in conditions.
+const (
+	RefundedNone  RefundedState = iota // the refund names no transaction
+	RefundedKnown                      // Amount holds their sum, 0 where there are none
+	RefundedMixed                      // they are in more than one currency
+)
+
+// Refunded is the sum of the refunds of the same transaction that were decided
+// before and not rejected or failed.
+type Refunded struct {
+	State    RefundedState
+	Amount   event.Money
+	Currency event.Currency // 0 where there are none
+}
+
+// Input is one refund to evaluate.
+type Input struct {
+	Event    *event.Event
+	Original *event.Event // nil: unknown
+	Refunded Refunded
+}
+
+// LookupKey is the key of one of Set.Lookups for the present refund.
+type LookupKey struct {
+	Bytes []byte // as Series.AppendKey encodes it; valid until the next Begin
+	Nil   bool   // part of the key is missing: leave the lookup's features nil
+}
+
+// Evaluator evaluates one refund after the other. It is the scratch of one
+// goroutine; a Set can have any number of them.
+type Evaluator struct {
+	set    *Set
+	event  *event.Event
+	frame  frame
+	buf    []byte
+	ends   []int
+	keys   []LookupKey
+	faults []string // by lookup: why its key could not be computed
+	result Result
+	text   []byte
+}
+
+// NewEvaluator makes an evaluator of the set.
+func (s *Set) NewEvaluator() *Evaluator {
+	return &Evaluator{
+		set:    s,
+		frame:  frame{features: make([]Value, len(s.Features))},
+		ends:   make([]int, len(s.Lookups)),
+		keys:   make([]LookupKey, len(s.Lookups)),
+		faults: make([]string, len(s.Lookups)),
+		result: Result{Features: make([]event.Feature, len(s.Features))},
+	}
+}
+
+// Begin starts a refund and returns the keys to look up, one for each of
+// Set.Lookups. All of Values are nil again. The input's events must stay as
+// they are until Run has returned.
+func (v *Evaluator) Begin(in *Input) []LookupKey {
+	v.event = in.Event
+	v.frame.original = in.Original
+	v.frame.refunded = Value{}
+	if in.Refunded.State == RefundedKnown {
+		v.frame.refunded = Value{Kind: KindMoney, Num: int64(in.Refunded.Amount), Currency: in.Refunded.Currency}
+		if in.Refunded.Amount == 0 {
+			v.frame.refunded.Currency = 0
+		}
+	}
+	v.frame.base = Value{}
+	if v.set.baseUsed {
+		v.frame.base = v.set.convert.amount(v.set.fields, in.Event)
+	}
+	clear(v.frame.features)
+	v.buf = v.buf[:0]
+	for i := range v.set.Lookups {
+		v.beginKey(i)
+	}
+	start := 0
+	for i, end := range v.ends { // only now, because buf may have moved while it grew
+		v.keys[i].Bytes = v.buf[start:end]
+		start = end
+	}
+	return v.keys
+}
+
+func (v *Evaluator) beginKey(i int) {
+	v.keys[i].Nil, v.faults[i] = false, ""
+	start := len(v.buf)
+	for _, k := range v.set.Lookups[i].keys {
+		val := k.fn(&v.frame, v.event)
+		switch val.Kind {
+		case KindNil, kindMissing:
+			v.keys[i].Nil = true
+		case KindFault:
+			v.keys[i].Nil, v.faults[i] = true, val.Str
+		default:
+			v.buf = appendKeyPart(v.buf, k.typ, val)
+			continue
+		}
+		v.buf = v.buf[:start]
+		break
+	}
+	v.ends[i] = len(v.buf)
+}
+
+// Values has one slot for each of Set.Features, to be set before Run. See
+// Feature for what goes there.
+func (v *Evaluator) Values() []Value { return v.frame.features }
+
+// Run evaluates all rules on the refund that Begin started. With hold, the
+// refund is not approved whatever the rules say: it is degraded, or stamped in
+// the future or too far in the past.
+func (v *Evaluator) Run(hold bool) *Result {
+	for i := range v.set.Features {
+		if fault := v.faults[v.set.Features[i].Lookup]; fault != "" {
+			v.frame.features[i] = FaultValue(fault)
+		}
+	}
+	r := &v.result
+	r.reset()
+	var t tally
+	for i, rule := range v.set.active {
+		val := rule.cond(&v.frame, v.event)
+		switch {
+		case val.Kind == KindBool && val.Num == 0:
+			continue
+		case val.Kind == KindBool:
+			t.hit(rule, len(r.Hits))
+			r.Hits = append(r.Hits, rule.hit())
+			r.HitRules = append(r.HitRules, v.set.active[i])
+		case (val.Kind == kindMissing || val.Kind == KindNil) && rule.OnMissing == MissingSkip:
+			r.Skipped = append(r.Skipped, rule.ID)
+		default:
+			t.failed(rule)
+			r.Errors = append(r.Errors, event.RuleError{Rule: rule.ID, Error: failureText(val)})
+		}
+	}
+	for i, slot := range v.set.order {
+		r.Features[i] = v.frame.features[slot].feature(v.set.Features[slot].Text)
+	}
+	t.decide(v.set.Policy, hold, r)
+	v.render(&t)
+	return r
+}
+
+func failureText(v Value) string {
+	switch v.Kind {
+	case KindFault:
+		return v.Str
+	case KindNil:
+		return "missing a value: the condition is nil"
+	case kindMissing:
+		return "missing a value: " + v.Str + " is nil"
+	}
+	return "the condition is neither true nor false"
+}
+
+// render fills in the texts that are needed only when something hit.
+func (v *Evaluator) render(t *tally) {
+	r := &v.result
+	for i, rule := range r.HitRules {
+		if rule.message != nil {
+			v.text = rule.message.append(v.text[:0], &v.frame, v.event)
+			r.Hits[i].Message = string(v.text)
+		}
+	}
+	if t.decider < 0 {
+		return
+	}
+	rule := r.HitRules[t.decider]
+	r.Reason = rule.Reason
+	if rule.customerMessage != nil {
+		v.text = rule.customerMessage.append(v.text[:0], &v.frame, v.event)
+		r.CustomerMessage = string(v.text)
+	}
+}

@@ -1,0 +1,201 @@
+package rules
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// Load reads, checks and compiles the rule files of a folder, or one rule file.
+// Faults come back as Errors, all those of the set in one run.
+func Load(dir string, o Options) (*Set, error) {
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, asErrors(err)
+	}
+	return load(f, o)
+}
+
+// LoadFS is Load from a file system such as starter.FS. Errors show the files'
+// names after name.
+func LoadFS(fsys fs.FS, name string, o Options) (*Set, error) {
+	return load(newFolder(fsys, name), o)
+}
+
+func asErrors(err error) error {
+	if e, ok := err.(*Error); ok {
+		return Errors{e}
+	}
+	return err
+}
+
+// draft is a rule set while it is read: what the files say, before conditions
+// are compiled.
+type draft struct {
+	folder *folder
+	schema *event.Schema
+	lists  map[string]*list
+	macros map[string]*macro
+	rules  []*ruleDraft
+	ids    map[string]*ruleDraft
+	policy *Policy
+	errs   Errors
+
+	policyAt text
+}
+
+// macro is a named part of conditions.
+type macro struct {
+	name text
+	body text
+	used bool
+}
+
+func load(f *folder, o Options) (*Set, error) {
+	if o.Schema == nil {
+		o.Schema = event.Builtin()
+	}
+	names, err := f.names()
+	if err != nil {
+		return nil, asErrors(err)
+	}
+	d := &draft{
+		folder: f, schema: o.Schema,
+		lists: map[string]*list{}, macros: map[string]*macro{}, ids: map[string]*ruleDraft{},
+	}
+	for _, name := range names {
+		d.readFile(name)
+	}
+	if len(d.rules) == 0 && len(d.errs) == 0 {
+		d.errs = append(d.errs, &Error{File: f.shown(f.only), Message: "there are no rules", Hint: "a set without rules would approve every refund: write at least one, with mode: off if need be"})
+	}
+	return d.compile(o)
+}
+
+func (d *draft) readFile(name string) {
+	shown := d.folder.shown(name)
+	data, err := d.folder.content(name, maxRuleFile)
+	if err == nil && !utf8.Valid(data) {
+		err = fmt.Errorf("it is not UTF-8 text")
+	}
+	if err != nil {
+		d.errs = append(d.errs, &Error{File: shown, Message: "the file can't be read: " + err.Error()})
+		return
+	}
+	r := &reader{file: &file{name: shown, data: string(data)}}
+	if node := r.parse(); node != nil {
+		d.readSections(r, node)
+	}
+	d.errs = append(d.errs, r.errs...)
+}
+
+var sectionNames = []string{"lists", "macros", "rules", "policy"}
+
+func (d *draft) readSections(r *reader, n ast.Node) {
+	for _, p := range r.mapping(n, "a rule file") {
+		if _, ok := p.value.(*ast.NullNode); ok {
+			continue // a section that is still empty
+		}
+		switch p.key.value {
+		case "lists":
+			d.readLists(r, p.value)
+		case "macros":
+			d.readMacros(r, p.value)
+		case "rules":
+			for _, item := range r.sequence(p.value, "rules") {
+				d.readRule(r, item)
+			}
+		case "policy":
+			d.readPolicy(r, p)
+		default:
+			r.errs = append(r.errs, p.key.report("", 0, "unknown section "+p.key.value, suggestOr(p.key.value, sectionNames, "a rule file has lists, macros, rules and policy")))
+		}
+	}
+}
+
+func (d *draft) readMacros(r *reader, n ast.Node) {
+	for _, p := range r.mapping(n, "macros") {
+		if !r.name(p.key, "a macro's") {
+			continue
+		}
+		name := p.key.value
+		if first, ok := d.macros[name]; ok {
+			r.errs = append(r.errs, p.key.report("", 0, fmt.Sprintf("macro %s is already defined in %s", name, first.name.file.name), "rename one of them"))
+			continue
+		}
+		if what := d.taken(name); what != "" {
+			r.errs = append(r.errs, p.key.report("", 0, fmt.Sprintf("macro %s has the name of %s", name, what), "rename the macro"))
+			continue
+		}
+		if body, ok := r.text(p.value, "macro "+name); ok {
+			d.macros[name] = &macro{name: p.key, body: body}
+		}
+	}
+}
+
+// taken says what a name means in conditions already; "" if nothing.
+func (d *draft) taken(name string) string {
+	switch {
+	case name == "original" || name == "refunded" || name == "lists" || name == "amount_base":
+		return "something that conditions have already"
+	case d.schema.Stream("refunds").Slot(name) >= 0:
+		return "a field of refunds"
+	case d.schema.Stream(name) != nil || derivedStreams[name] != "":
+		return "a stream"
+	case functions[name] != nil:
+		return "a function"
+	}
+	return ""
+}
+
+func (d *draft) readPolicy(r *reader, section pair) {
+	if d.policy != nil {
+		line, _, _ := d.policyAt.file.place(d.policyAt.start)
+		r.errs = append(r.errs, section.key.report("", 0, fmt.Sprintf("a second policy: the first is in %s:%d", d.policyAt.file.name, line), "a rule set has one policy: remove one"))
+		return
+	}
+	d.policy, d.policyAt = &Policy{}, section.key
+	for _, p := range r.mapping(section.value, "policy") {
+		var to **int64
+		switch p.key.value {
+		case "review_at":
+			to = &d.policy.ReviewAt
+		case "reject_at":
+			to = &d.policy.RejectAt
+		default:
+			r.errs = append(r.errs, p.key.report("", 0, "unknown key "+p.key.value+" of policy", suggestOr(p.key.value, []string{"review_at", "reject_at"}, "a policy has review_at and reject_at")))
+			continue
+		}
+		t, ok := r.text(p.value, p.key.value)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseInt(t.value, 10, 64)
+		if err != nil || v < 1 || v > maxScore {
+			r.errs = append(r.errs, t.report("", 0, fmt.Sprintf("%s is %s", p.key.value, t.value), fmt.Sprintf("it is a whole number from 1 to %d", maxScore)))
+			continue
+		}
+		*to = &v
+	}
+	if p := d.policy; p.ReviewAt != nil && p.RejectAt != nil && *p.RejectAt <= *p.ReviewAt {
+		e := section.key.report("", 0, "reject_at is not above review_at: no score leads to a review", "")
+		e.Warning = true
+		r.errs = append(r.errs, e)
+	}
+}
+
+// name checks the name of a list or a macro.
+func (r *reader) name(t text, whose string) bool {
+	for i, c := range t.value {
+		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			r.errs = append(r.errs, t.report("", 0, fmt.Sprintf("%s name can't be %q", whose, t.value), "names are letters, digits and _"))
+			return false
+		}
+	}
+	return t.value != ""
+}

@@ -1,0 +1,141 @@
+// Package rules is the rule language: files of rules, their checker, their
+// compiler and their evaluation. It knows nothing of Kafka, of windows or of
+// clocks; past events come in as values that the caller looks up.
+//
+// [Load] makes an immutable [Set] of a folder. For each refund, an [Evaluator]
+// of the set says which keys to look up ([Evaluator.Begin]), takes the values of
+// the past-events expressions ([Evaluator.Values]) and gives the outcome
+// ([Evaluator.Run]).
+package rules
+
+import "github.com/refundguard/refundguard/rules/event"
+
+// Options are what a rule set is loaded against.
+type Options struct {
+	Schema *event.Schema             // nil: event.Builtin()
+	Base   event.Currency            // currency of amount_base; 0: USD
+	Rates  map[event.Currency]string // one unit in units of Base, a decimal such as "1.08"
+	Strict bool                      // a possibly missing value without a guard or on_missing is an error
+}
+
+// Set is a checked and compiled rule set. It does not change, and is safe for
+// concurrent use.
+type Set struct {
+	Version  string    // "sha256:…" of the names and the content of all files read
+	Rules    []*Rule   // in order of file name and place; rules that are off included
+	Policy   *Policy   // nil: no thresholds
+	Warnings Errors    // what the checker suspects but does not refuse
+	Series   []Series  // what must be kept of past events
+	Lookups  []Lookup  // what must be found for each refund
+	Features []Feature // what must be computed of it, by slot
+
+	active   []*Rule // live and shadow
+	order    []int   // Features by text
+	baseUsed bool    // some rule reads amount_base
+	convert  *converter
+	fields   schemaSlots
+}
+
+// Policy holds the thresholds of the score. A nil threshold is not set.
+type Policy struct {
+	ReviewAt, RejectAt *int64
+}
+
+// Series is one store of past events: a stream, the fields that make its key
+// and its where(…). Expressions that differ in window or aggregate only share
+// it.
+type Series struct {
+	Name    string        // canonical and stable across reloads, e.g. refunds.by(device_id).where(reason == "other")
+	Source  string        // the stream's name as written: that of Stream, or "updates"
+	Stream  *event.Stream // whose schema its events have; that of transactions for "updates"
+	Horizon int64         // longest within + delayed in milliseconds; 0: ever
+	Columns []Column      // at most 32
+
+	keys     []keyPart
+	where    fn // nil: every event
+	currency int
+}
+
+// ColumnKind says what a column of a series holds.
+type ColumnKind uint8
+
+// The kinds of columns.
+const (
+	ColumnMoney  ColumnKind = iota + 1 // 1/10,000 of the event's currency (Series.Currency)
+	ColumnNumber                       // 1/10,000, no currency
+	ColumnInt                          // integer, no currency
+	ColumnHash                         // xxh3 of the value, for distinct
+)
+
+// Column is one value that a series keeps of each event.
+type Column struct {
+	Field string
+	Kind  ColumnKind
+	slot  int
+	typ   event.Type
+}
+
+// Lookup is one key of one series. It is found once for each refund, whatever
+// the number of features that read it.
+type Lookup struct {
+	Series int    // index in Set.Series
+	Key    string // canonical text of the key's expressions over the present event
+
+	keys []keyExpr
+}
+
+// Aggregate is what a feature computes over the events of its window.
+type Aggregate uint8
+
+// The aggregates that work today.
+const (
+	Count    Aggregate = iota + 1 // of events
+	Sum                           // of a column
+	Avg                           // of a column: its sum divided by the number of events that have it
+	Distinct                      // number of different values of a hash column
+)
+
+// Feature is one distinct past-events expression. Its value goes to the slot of
+// Evaluator.Values that has its index:
+//
+//	the lookup's key is nil      Value{}
+//	Count, Distinct              IntValue(n); 0 where the key is unknown
+//	Sum, Avg                     Feature.Total(total, n, currency), with n the events that have the column
+//	two currencies, overflow, …  FaultValue(text): every rule that reads it fails
+type Feature struct {
+	Text      string // canonical: macros expanded, double quotes
+	Lookup    int    // index in Set.Lookups
+	Aggregate Aggregate
+	Column    int   // index in its series' Columns; -1 for Count
+	Within    int64 // milliseconds; 0 with Ever
+	Delayed   int64 // milliseconds: the window is (t − Delayed − Within, t − Delayed]
+	Ever      bool  // the window is everything up to t
+	Money     bool  // the value is money: sums of two currencies must be refused
+	kind      ColumnKind
+}
+
+// Total is the value of a Sum or Avg from the column's exact total and the
+// number n of events in the window that have the column. The currency is
+// ignored where the feature is not money.
+func (f *Feature) Total(total, n int64, currency event.Currency) Value {
+	if !f.Money || n == 0 {
+		currency = 0
+	}
+	if f.Aggregate == Avg {
+		if n == 0 {
+			return Value{}
+		}
+		v := float64(total) / float64(n)
+		if f.kind != ColumnInt {
+			v = float64(total) / float64(scale) / float64(n)
+		}
+		return floatValue(v, currency)
+	}
+	switch f.kind {
+	case ColumnMoney:
+		return Value{Kind: KindMoney, Num: total, Currency: currency}
+	case ColumnNumber:
+		return Value{Kind: KindDecimal, Num: total}
+	}
+	return IntValue(total)
+}

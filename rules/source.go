@@ -1,0 +1,142 @@
+package rules
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// file is one source file, as it was read.
+type file struct {
+	name string // as errors show it
+	data string
+}
+
+// place turns a byte offset into a line and a column, both from 1, and the text
+// of that line.
+func (f *file) place(offset int) (line, column int, text string) {
+	offset = min(max(offset, 0), len(f.data))
+	start := strings.LastIndexByte(f.data[:offset], '\n') + 1
+	end := len(f.data)
+	if i := strings.IndexByte(f.data[start:], '\n'); i >= 0 {
+		end = start + i
+	}
+	line = strings.Count(f.data[:start], "\n") + 1
+	column = utf8.RuneCountInString(f.data[start:offset]) + 1
+	return line, column, strings.TrimRight(f.data[start:end], "\r")
+}
+
+// offset is the byte offset of a line and a column, both from 1.
+func (f *file) offset(line, column int) int {
+	at := 0
+	for ; line > 1; line-- {
+		i := strings.IndexByte(f.data[at:], '\n')
+		if i < 0 {
+			return len(f.data)
+		}
+		at += i + 1
+	}
+	for ; column > 1 && at < len(f.data) && f.data[at] != '\n'; column-- {
+		_, size := utf8.DecodeRuneInString(f.data[at:])
+		at += size
+	}
+	return at
+}
+
+// text is one scalar of a file: its value, and where it stands. The value may
+// be quoted, folded or indented in the file.
+type text struct {
+	file  *file
+	value string
+	start int  // byte offset of the scalar; of the first line of a block scalar
+	block bool // a block scalar: | or >
+}
+
+// offset finds the byte offset in the file of the value's rune with this index,
+// by reading the value and its source side by side. They differ in white space,
+// in quotes and in escapes only; where they seem to differ in more, the place
+// found so far is as near as it gets.
+func (t *text) offset(index int) int {
+	src := t.file.data
+	at := t.start
+	quote := byte(0)
+	if !t.block && at < len(src) && (src[at] == '\'' || src[at] == '"') {
+		quote = src[at]
+		at++
+	}
+	last := at
+	for _, r := range t.value {
+		if isSpace(r) {
+			if index == 0 {
+				return at
+			}
+			if at < len(src) && isSpace(rune(src[at])) {
+				at++
+			} else if quote == '"' && at < len(src) && src[at] == '\\' {
+				at += escapeLen(src[at:])
+			}
+			index--
+			continue
+		}
+		for at < len(src) && isSpace(rune(src[at])) {
+			at++
+		}
+		size := sourceLen(src[at:], r, quote)
+		if size == 0 {
+			return last
+		}
+		if index == 0 {
+			return at
+		}
+		index--
+		last = at
+		at += size
+	}
+	return at
+}
+
+func isSpace(r rune) bool { return r == ' ' || r == '\n' || r == '\t' || r == '\r' }
+
+// sourceLen is how many bytes of src spell the rune r; 0: they don't.
+func sourceLen(src string, r rune, quote byte) int {
+	if src == "" {
+		return 0
+	}
+	if quote == '"' && src[0] == '\\' {
+		return escapeLen(src)
+	}
+	if quote == '\'' && r == '\'' {
+		if strings.HasPrefix(src, "''") {
+			return 2
+		}
+		return 0
+	}
+	got, size := utf8.DecodeRuneInString(src)
+	if got != r {
+		return 0
+	}
+	return size
+}
+
+// escapeLen is the length of the double-quoted scalar's escape that src starts
+// with.
+func escapeLen(src string) int {
+	if len(src) < 2 {
+		return len(src)
+	}
+	n := 2
+	switch src[1] {
+	case 'x':
+		n = 4
+	case 'u':
+		n = 6
+	case 'U':
+		n = 10
+	}
+	return min(n, len(src))
+}
+
+// report makes an error of a place in the value, a rune index.
+func (t *text) report(rule string, index int, message, hint string) *Error {
+	line, column, snippet := t.file.place(t.offset(index))
+	return &Error{File: t.file.name, Line: line, Column: column, Rule: rule, Message: message, Hint: hint, Snippet: snippet}
+}

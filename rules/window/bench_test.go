@@ -1,0 +1,164 @@
+package window_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/refundguard/refundguard/rules/window"
+)
+
+const hour = 3_600_000
+
+// names are the keys of benchmarks and their hashes.
+type names struct {
+	key  []string
+	hash []uint64
+}
+
+func newNames(n int) *names {
+	k := &names{make([]string, n), make([]uint64, n)}
+	for i := range n {
+		k.key[i] = fmt.Sprintf("cus_%012d", i) // 16 bytes
+		k.hash[i] = goodHash(k.key[i])
+	}
+	return k
+}
+
+// benchStart is a day of 2026.
+const benchStart = 1_780_000_000_000
+
+func benchEvent() *window.Event {
+	return &window.Event{Currency: 1, Present: 1, Values: []int64{1_299_000}} // 129.90
+}
+
+// fill gives each of the keys so many events, going round.
+func fill(spec window.Spec, k *names, each int) *window.Store {
+	s := window.New(spec)
+	e := benchEvent()
+	for j := range each {
+		for i := range k.key {
+			e.Time, e.ID = benchStart+int64(j)*hour, uint64(j)
+			s.Insert(k.hash[i], k.key[i], e)
+		}
+	}
+	return s
+}
+
+func BenchmarkInsert(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		keys int
+		late int64
+	}{
+		{"1k", 1000, 0}, {"1k/late", 1000, 8 * hour}, {"1M", 1_000_000, 0}, {"1M/late", 1_000_000, 8 * hour},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			// 64 h behind an event, an event an hour.
+			k := newNames(c.keys)
+			s := fill(window.Spec{Horizon: 32 * hour, Columns: 1}, k, 64)
+			r := rand.New(rand.NewPCG(1, 2))
+			e := benchEvent()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				at := i % c.keys
+				e.ID = uint64(i)
+				e.Time = benchStart + int64(64+i/c.keys)*hour
+				if c.late != 0 {
+					e.Time -= r.Int64N(c.late)
+				}
+				s.Insert(k.hash[at], k.key[at], e)
+			}
+		})
+	}
+}
+
+// The keys come at random, as customers do, so that each is far from the cache.
+func BenchmarkInsertRandom(b *testing.B) {
+	for _, keys := range []int{1000, 1_000_000} {
+		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+			k := newNames(keys)
+			s := fill(window.Spec{Horizon: 32 * hour, Columns: 1}, k, 64)
+			r := rand.New(rand.NewPCG(1, 2))
+			e := benchEvent()
+			b.ResetTimer()
+			for i := range b.N {
+				at := r.IntN(keys)
+				e.ID = uint64(i)
+				e.Time = benchStart + int64(64+i/keys)*hour
+				s.Insert(k.hash[at], k.key[at], e)
+			}
+		})
+	}
+}
+
+func BenchmarkNewKey(b *testing.B) {
+	k := newNames(b.N)
+	s := window.New(window.Spec{Columns: 1})
+	e := benchEvent()
+	b.ResetTimer()
+	for i := range b.N {
+		s.Insert(k.hash[i], k.key[i], e)
+	}
+}
+
+func BenchmarkQuery(b *testing.B) {
+	for _, each := range []int{64, 4096} {
+		keys := 1000
+		if each > 1000 {
+			keys = 16
+		}
+		k := newNames(keys)
+		s := fill(window.Spec{Columns: 1}, k, 2*each)
+		r := rand.New(rand.NewPCG(1, 2))
+		spans := make([]window.Span, 1024)
+		for i := range spans {
+			// From anywhere, over so many events.
+			from := benchStart + r.Int64N(int64(each))*hour
+			spans[i] = window.Span{From: from, To: from + int64(each)*hour}
+		}
+		var scratch window.Scratch
+		run := func(name string, f func(key window.Key, sp window.Span)) {
+			b.Run(fmt.Sprintf("%s/%d", name, each), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := range b.N {
+					at := i % keys
+					key, _ := s.Find(k.hash[at], k.key[at])
+					f(key, spans[i%len(spans)])
+				}
+			})
+		}
+		run("Count", func(key window.Key, sp window.Span) { s.Count(key, sp) })
+		run("CountSkip", func(key window.Key, sp window.Span) {
+			sp.HasSkip, sp.SkipTime, sp.Skip = true, sp.To, uint64(sp.To-benchStart)/hour
+			s.Count(key, sp)
+		})
+		run("Sum", func(key window.Key, sp window.Span) {
+			if _, _, _, err := s.Sum(key, 0, sp); err != nil {
+				b.Fatal(err)
+			}
+		})
+		run("Distinct", func(key window.Key, sp window.Span) { s.Distinct(key, 0, sp, &scratch) })
+	}
+}
+
+// BenchmarkMemory reports what keys and events take; its time means nothing.
+func BenchmarkMemory(b *testing.B) {
+	one := fill(window.Spec{Columns: 1}, newNames(1_000_000), 1).Bytes()
+	for _, c := range []struct{ keys, each, columns int }{
+		{1_000_000, 1, 0}, {1_000_000, 1, 1}, {1_000_000, 4, 1}, {1_000_000, 16, 1}, {10_000, 1000, 1}, {10_000, 1000, 0},
+	} {
+		b.Run(fmt.Sprintf("%dx%d/columns=%d", c.keys, c.each, c.columns), func(b *testing.B) {
+			var bytes int64
+			for range b.N {
+				bytes = fill(window.Spec{Columns: c.columns}, newNames(c.keys), c.each).Bytes()
+			}
+			perKey := float64(bytes) / float64(c.keys)
+			b.ReportMetric(perKey, "B/key")
+			if c.each > 1 {
+				b.ReportMetric((perKey-float64(one)/1e6)/float64(c.each-1), "B/event")
+			}
+		})
+	}
+}

@@ -1,0 +1,16 @@
+package window_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// fatal lets a pair be used by rapid, whose T is no testing.TB.
+type fatal struct {
+	testing.TB
+	R *rapid.T
+}
+
+func (f fatal) Helper()                           { f.R.Helper() }
+func (f fatal) Fatalf(format string, args ...any) { f.R.Fatalf(format, args...) }

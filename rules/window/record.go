@@ -1,0 +1,189 @@
+package window
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// A record's header; the columns' bytes (see shape), the key and the entries
+// follow.
+const (
+	offHash   = 0  // uint32: high half of the mixed hash
+	offN      = 4  // uint32: entries
+	offKeyLen = 8  // uint32
+	offCur    = 12 // uint16: currency of all entries, unless flagCurrencies
+	offFlags  = 14 // uint8
+	headSize  = 15
+)
+
+const (
+	flagWide       = 1 << iota // times take 8 bytes, not 6
+	flagCurrencies             // each entry has its own currency
+)
+
+// Narrow times are 6 bytes from year 0 on, which reaches year 8919; a key with
+// an event outside has 8-byte times.
+const (
+	narrowStart = -62167219200000 // 0000-01-01
+	narrowMask  = 1<<48 - 1
+)
+
+func isNarrow(t int64) bool {
+	return t >= narrowStart && t <= narrowStart+narrowMask
+}
+
+// record is a key's header and entries, opened for reading or writing.
+type record struct {
+	b      []byte // from the header to the end of the slab, not of the record
+	ref    uint64
+	n      int
+	data   int // where entries begin
+	stride int // bytes of an entry
+	cur    int // where in an entry its currency is, 0: in the header
+	cols   int // where in an entry its columns begin
+	wide   bool
+}
+
+func (s *Store) open(ref uint64) record {
+	b := s.arena.at(ref)
+	h := b[:headSize]
+	r := record{
+		b:    b,
+		ref:  ref,
+		n:    int(binary.LittleEndian.Uint32(h[offN:])),
+		data: s.head + int(binary.LittleEndian.Uint32(h[offKeyLen:])),
+		cols: 14,
+	}
+	if f := h[offFlags]; f != 0 {
+		if f&flagWide != 0 {
+			r.wide = true
+			r.cols += 2
+		}
+		if f&flagCurrencies != 0 {
+			r.cur = r.cols
+			r.cols += 2
+		}
+	}
+	r.stride = r.cols
+	for _, c := range b[headSize:s.head] {
+		r.stride += columnSize(c)
+	}
+	return r
+}
+
+func (r *record) setN(n int) {
+	r.n = n
+	binary.LittleEndian.PutUint32(r.b[offN:], uint32(n))
+}
+
+// raw is a time as this record orders it; ok is false if it lies outside of
+// what the record can hold, raw being the nearest that lies inside.
+func (r *record) raw(t int64) (raw uint64, ok bool) {
+	switch {
+	case r.wide:
+		return uint64(t) ^ 1<<63, true
+	case t < narrowStart:
+		return 0, false
+	case t > narrowStart+narrowMask:
+		return narrowMask, false
+	}
+	return uint64(t - narrowStart), true
+}
+
+func (r *record) rawAt(i int) uint64 {
+	x := binary.LittleEndian.Uint64(r.b[r.data+i*r.stride:])
+	if r.wide {
+		return x
+	}
+	return x & narrowMask
+}
+
+func (r *record) time(i int) int64 {
+	if x := r.rawAt(i); !r.wide {
+		return int64(x) + narrowStart
+	} else {
+		return int64(x ^ 1<<63)
+	}
+}
+
+func (r *record) id(i int) uint64 {
+	off := r.data + i*r.stride + 6
+	if r.wide {
+		off += 2
+	}
+	return binary.LittleEndian.Uint64(r.b[off:])
+}
+
+func (r *record) currency(i int) uint16 {
+	off := offCur
+	if r.cur != 0 {
+		off = r.data + i*r.stride + r.cur
+	}
+	return binary.LittleEndian.Uint16(r.b[off:])
+}
+
+// after is how many entries have a time ≤ t: the index of the first later one.
+func (r *record) after(t int64) int {
+	if r.n == 0 {
+		return 0
+	}
+	raw, ok := r.raw(t)
+	if !ok && t < 0 {
+		return 0
+	}
+	if r.rawAt(r.n-1) <= raw {
+		return r.n
+	}
+	mask := uint64(math.MaxUint64)
+	if !r.wide {
+		mask = narrowMask
+	}
+	lo, hi := 0, r.n-1 // the entry at hi is later
+	b, stride := r.b[r.data:], r.stride
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if binary.LittleEndian.Uint64(b[mid*stride:])&mask <= raw {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// from is how many entries have a time < t.
+func (r *record) from(t int64) int {
+	if t == math.MinInt64 {
+		return 0
+	}
+	return r.after(t - 1)
+}
+
+// place is where the event with this time and id is, or belongs. It looks from
+// the end on, where nearly all belong.
+func (r *record) place(t int64, id uint64) (i int, found bool) {
+	lo, hi := -1, r.n // entries up to lo come before, those from hi on do not
+	for step := 1; hi > 0; step *= 2 {
+		i := max(hi-step, 0)
+		if r.precedes(i, t, id) {
+			lo = i
+			break
+		}
+		hi = i
+	}
+	for lo+1 < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if r.precedes(mid, t, id) {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return hi, hi < r.n && r.time(hi) == t && r.id(hi) == id
+}
+
+// precedes reports whether entry i comes before (t, id).
+func (r *record) precedes(i int, t int64, id uint64) bool {
+	x := r.time(i)
+	return x < t || x == t && r.id(i) < id
+}

@@ -1,0 +1,191 @@
+package window
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// MaxColumns is how many values an event can have.
+const MaxColumns = 32
+
+// Spec says what a Store keeps.
+type Spec struct {
+	// Horizon is how far a query reaches back, in ms: the largest
+	// within + delayed. A key keeps twice that behind its newest event, so that
+	// a query is exact for every t not older than Horizon before it. 0: ever.
+	Horizon int64
+	// Columns is how many values an event has, at most MaxColumns.
+	Columns int
+	// Plain says of which columns (bit c: column c) Sum need not look at
+	// currencies: their values are no money, or converted to one currency.
+	Plain uint32
+}
+
+// Event is one event as the store keeps it. Events are the same if Time and ID
+// are.
+type Event struct {
+	Time     int64  // ms
+	ID       uint64 // hash of the event's id
+	Currency uint16 // of its money columns; 0 is a currency too
+	Present  uint32 // bit c: column c has a value
+	Values   []int64
+}
+
+// Store holds, for each key, its events in order of (Time, ID). One goroutine
+// may write; any number may read while nobody writes. Nothing is locked.
+//
+// What it holds is a function of the set of events inserted, not of their
+// order.
+type Store struct {
+	spec   Spec
+	keep   uint64 // 2*Horizon, or 0 for ever
+	head   int    // bytes of a record before the key
+	keys   table
+	arena  arena
+	events int64
+	twin   Event // scratch of the writer
+}
+
+// New makes an empty store. It panics if spec.Columns is not from 0 to
+// MaxColumns or spec.Horizon is negative.
+func New(spec Spec) *Store {
+	if spec.Columns < 0 || spec.Columns > MaxColumns {
+		panic(fmt.Sprintf("window: a store of %d columns; it can have 0 to %d", spec.Columns, MaxColumns))
+	}
+	if spec.Horizon < 0 {
+		panic(fmt.Sprintf("window: a horizon of %d ms; it can't be negative (0 keeps events for ever)", spec.Horizon))
+	}
+	s := &Store{spec: spec, head: headSize + spec.Columns, keep: 2 * uint64(spec.Horizon)}
+	s.twin.Values = make([]int64, spec.Columns)
+	s.keys.init()
+	s.arena.init()
+	return s
+}
+
+// Key is where the events of a key are. It is valid until the next Insert.
+type Key uint64
+
+// Find looks a key up. The hash must be the one that it was inserted with.
+func (s *Store) Find(hash uint64, key string) (Key, bool) {
+	slot := s.lookup(mix(hash), key)
+	if slot == nil {
+		return 0, false
+	}
+	return Key(*slot & refMask), true
+}
+
+// Keys is how many keys there are.
+func (s *Store) Keys() int { return s.keys.n }
+
+// Events is how many events are held: those behind the horizon, which no query
+// sees any more, count until their memory is needed.
+func (s *Store) Events() int64 { return s.events }
+
+// Bytes is the memory that the store has taken.
+func (s *Store) Bytes() int64 { return s.arena.bytes + s.keys.bytes() }
+
+// Insert adds an event to a key; the key's bytes are copied. The hash spreads
+// keys over the table, and need not be without collisions: keys are equal if
+// their bytes are. An event that is there already is not added again. (Should
+// two events of one Time and ID differ in the rest, the lesser by currency,
+// presence and values stays, whichever came first.)
+func (s *Store) Insert(hash uint64, key string, e *Event) {
+	m := mix(hash)
+	slot := s.lookup(m, key)
+	if slot == nil {
+		s.create(m, key, e)
+		return
+	}
+	r := s.open(*slot & refMask)
+	if e.Time < s.cutoff(&r) {
+		return
+	}
+	i, found := r.place(e.Time, e.ID)
+	if found {
+		if !s.lesser(e, &r, i) {
+			return
+		}
+		s.remove(&r, i)
+	}
+	var to shape
+	changed := s.fit(&r, e, &to)
+	if changed || r.data+(r.n+1)*r.stride > s.arena.size(r.ref) {
+		i -= s.makeRoom(slot, &r, e, &to, changed)
+	}
+	s.write(&r, i, e)
+}
+
+// cutoff is the earliest time that is still kept.
+func (s *Store) cutoff(r *record) int64 {
+	if s.keep == 0 || r.n == 0 {
+		return math.MinInt64
+	}
+	return before(r.time(r.n-1), s.keep)
+}
+
+// before is t − d, or the earliest time there is.
+func before(t int64, d uint64) int64 {
+	if uint64(t)-1<<63 < d {
+		return math.MinInt64
+	}
+	return int64(uint64(t) - d)
+}
+
+// create adds a key with its first event.
+func (s *Store) create(m uint64, key string, e *Event) {
+	var sh shape
+	s.first(e, &sh)
+	data := s.head + len(key)
+	ref := s.arena.alloc(data + s.stride(&sh))
+	b := s.arena.at(ref)
+	binary.LittleEndian.PutUint32(b[offHash:], uint32(m>>32))
+	binary.LittleEndian.PutUint32(b[offKeyLen:], uint32(len(key)))
+	copy(b[s.head:], key)
+	s.putShape(b, &sh)
+	binary.LittleEndian.PutUint32(b[offN:], 0)
+	r := s.open(ref)
+	s.write(&r, 0, e)
+	s.add(m, ref)
+}
+
+// makeRoom gives the record the wanted shape and room for another event, and
+// leaves out what the horizon has passed once e is in. It returns how many
+// events it left out.
+func (s *Store) makeRoom(slot *uint64, r *record, e *Event, to *shape, changed bool) int {
+	drop := 0
+	if s.keep != 0 {
+		newest := e.Time
+		if r.n > 0 {
+			newest = max(newest, r.time(r.n-1))
+		}
+		drop = r.from(before(newest, s.keep))
+	}
+	live := r.n - drop
+	stride := s.stride(to)
+	size := r.data + (live+1+live/4)*stride
+	now := s.arena.size(r.ref)
+	s.events -= int64(drop)
+	enough := !changed && drop >= (r.n+7)/8 && size > now/2
+	if !changed {
+		s.trim(r, drop)
+	}
+	if enough {
+		return drop
+	}
+	ref := s.arena.alloc(size)
+	b := s.arena.at(ref)
+	copy(b, r.b[:r.data])
+	s.putShape(b, to)
+	next := s.open(ref)
+	if changed {
+		next.setN(0)
+		s.reshape(&next, r, drop)
+	} else {
+		copy(b[next.data:], r.b[r.data:r.data+r.n*r.stride])
+	}
+	s.arena.free(r.ref)
+	*slot = *slot&^refMask | ref
+	*r = next
+	return drop
+}

@@ -1,0 +1,218 @@
+// Package clickhouse copies what refundguard decides from Kafka to ClickHouse:
+// decisions, rule hits, alerts and dead letters, each row once. README.md says
+// what is in the tables, and why nothing is lost or doubled.
+package clickhouse
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Protocols that Config.Protocol accepts.
+const (
+	Native = "native"
+	HTTP   = "http"
+)
+
+// Config is the section clickhouse of the configuration. Without Addr there is
+// no such sink.
+type Config struct {
+	Addr         []string `koanf:"addr"` // host:port; several only where they are replicas of one server
+	Database     string   `koanf:"database"`
+	Username     string   `koanf:"username"`
+	Password     string   `koanf:"password"`
+	PasswordFile string   `koanf:"password_file"` // read at start, instead of Password
+	Protocol     string   `koanf:"protocol"`
+	TLS          TLS      `koanf:"tls"`
+	Migrate      bool     `koanf:"migrate"` // create and change the tables at start
+
+	Group         string        `koanf:"group"`          // Kafka consumer group
+	BatchRows     int           `koanf:"batch_rows"`     // records in one insert, at most
+	BatchBytes    int           `koanf:"batch_bytes"`    // of these records, about
+	BatchInterval time.Duration `koanf:"batch_interval"` // a record waits for others this long
+	Timeout       time.Duration `koanf:"timeout"`        // of one insert; then it is sent again
+}
+
+// TLS is the section clickhouse.tls.
+type TLS struct {
+	Enabled        bool   `koanf:"enabled"`
+	CAFile         string `koanf:"ca_file"` // "": the system's
+	CertFile       string `koanf:"cert_file"`
+	KeyFile        string `koanf:"key_file"`
+	ServerName     string `koanf:"server_name"`
+	SkipCertVerify bool   `koanf:"skip_cert_verify"`
+}
+
+// DefaultConfig is what is used where the configuration says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Database: "refundguard", Username: "default", Protocol: Native, Migrate: true,
+		Group: "refundguard-clickhouse", BatchRows: 10_000, BatchBytes: 16 << 20,
+		BatchInterval: time.Second, Timeout: time.Minute,
+	}
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// Validate reports all faults, each under its key. Files are looked at by New.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if len(c.Addr) == 0 {
+		fault(`addr: none is given; name at least one server, e.g. ["127.0.0.1:9000"]`)
+	}
+	for i, addr := range c.Addr {
+		if why := addressFault(addr); why != "" {
+			fault("addr[%d]: %q %s", i, addr, why)
+		}
+	}
+	if !identifier.MatchString(c.Database) {
+		fault("database: %q is not a name of letters, digits and _", c.Database)
+	}
+	if c.Username == "" {
+		fault("username: is empty; leave it out for %q", DefaultConfig().Username)
+	}
+	if c.Protocol != Native && c.Protocol != HTTP {
+		fault("protocol: %q is unknown; %s or %s", c.Protocol, Native, HTTP)
+	}
+	if c.Group == "" {
+		fault("group: is empty; leave it out for %q", DefaultConfig().Group)
+	}
+	faults = append(faults, c.TLS.faults()...)
+	for _, number := range []struct {
+		key          string
+		is, from, to int
+	}{
+		{"batch_rows", c.BatchRows, 1, 50_000},
+		{"batch_bytes", c.BatchBytes, 64 << 10, 256 << 20},
+	} {
+		if number.is < number.from || number.is > number.to {
+			fault("%s: %d is not from %d to %d", number.key, number.is, number.from, number.to)
+		}
+	}
+	for _, span := range []struct {
+		key          string
+		is, from, to time.Duration
+	}{
+		{"batch_interval", c.BatchInterval, time.Millisecond, time.Minute},
+		{"timeout", c.Timeout, time.Second, time.Hour},
+	} {
+		if span.is < span.from || span.is > span.to {
+			fault("%s: %v is not from %v to %v", span.key, span.is, span.from, span.to)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// addressFault says what is wrong with host:port, or "".
+func addressFault(address string) string {
+	if strings.Contains(address, "://") {
+		return "is a URL; write host:port, and say protocol and tls beside it"
+	}
+	if strings.ContainsAny(address, ", ") {
+		return "holds several addresses; write a list, one address each"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "is not host:port; ClickHouse's usual ports are 9000 (native), 9440 (native, TLS), 8123 (http), 8443 (http, TLS)"
+	}
+	if host == "" {
+		return "has no host before the colon"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "has a port that is not a number from 1 to 65535"
+	}
+	return ""
+}
+
+func (t TLS) faults() (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if !t.Enabled && t != (TLS{}) {
+		fault("tls: has settings, but tls.enabled is not true; set it, or leave them out")
+	}
+	if t.CertFile != "" && t.KeyFile == "" {
+		fault("tls.cert_file: needs tls.key_file, the certificate's key")
+	}
+	if t.KeyFile != "" && t.CertFile == "" {
+		fault("tls.key_file: needs tls.cert_file, the key's certificate")
+	}
+	return faults
+}
+
+func (t TLS) client() (*tls.Config, error) {
+	if !t.Enabled {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.SkipCertVerify}
+	var faults []error
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		config.RootCAs = x509.NewCertPool()
+		if err != nil {
+			faults = append(faults, fmt.Errorf("tls.ca_file: %w", err))
+		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
+			faults = append(faults, fmt.Errorf("tls.ca_file: %s holds no certificate in PEM form", t.CAFile))
+		}
+	}
+	if t.CertFile != "" {
+		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+			faults = append(faults, fmt.Errorf("tls.cert_file: %s with key %s: %w", t.CertFile, t.KeyFile, err))
+		}
+		// Read at each handshake, so that a renewed certificate is used.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("clickhouse.tls.cert_file %s: %w", t.CertFile, err)
+			}
+			return &pair, nil
+		}
+	}
+	return config, errors.Join(faults...)
+}
+
+// options are the driver's. It reads the files that c names.
+func (c Config) options() (*ch.Options, error) {
+	var faults []error
+	password := c.Password
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("password_file: %w", err))
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	config, err := c.TLS.client()
+	faults = append(faults, err)
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	protocol := ch.Native
+	if c.Protocol == HTTP {
+		protocol = ch.HTTP
+	}
+	return &ch.Options{
+		Protocol: protocol, Addr: c.Addr, TLS: config,
+		Auth: ch.Auth{Database: c.Database, Username: c.Username, Password: password},
+		// With async_insert, the default of late, an answer would not mean
+		// that rows are stored, nor would tokens be looked at.
+		Settings:     ch.Settings{"async_insert": 0, "insert_deduplicate": 1},
+		Compression:  &ch.Compression{Method: ch.CompressionLZ4},
+		DialTimeout:  5 * time.Second,
+		ReadTimeout:  c.Timeout,
+		MaxOpenConns: maxInserts + 4,
+		MaxIdleConns: maxInserts,
+		ClientInfo: ch.ClientInfo{Products: []struct{ Name, Version string }{
+			{Name: "refundguard"},
+		}},
+	}, nil
+}

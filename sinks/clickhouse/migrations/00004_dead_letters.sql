@@ -1,0 +1,24 @@
+-- +goose NO TRANSACTION
+-- +goose Up
+CREATE TABLE IF NOT EXISTS dead_letters (
+    code              LowCardinality(String)                COMMENT 'Why the record was refused, e.g. MISSING_FIELD',
+    field             LowCardinality(String)                COMMENT 'The field that it is about; empty: none',
+    message           String                                COMMENT 'Why, in words' CODEC(ZSTD(3)),
+    source_topic      LowCardinality(String)                COMMENT 'Topic of the refused record',
+    source_partition  Int32                                 COMMENT 'Partition of the refused record',
+    source_offset     Int64                                 COMMENT 'Offset of the refused record' CODEC(Delta, ZSTD(1)),
+    received_at       DateTime64(3, 'UTC')                  COMMENT 'Kafka timestamp of the refused record' CODEC(Delta, ZSTD(1)),
+    refused_at        DateTime64(3, 'UTC')                  COMMENT 'Kafka timestamp of the dead letter' CODEC(Delta, ZSTD(1)),
+    key               String                                COMMENT 'Key of the refused record' CODEC(ZSTD(3)),
+    value             String                                COMMENT 'The refused record, byte for byte' CODEC(ZSTD(3)),
+    headers           Map(String, String)                   COMMENT 'All headers of the dead letter; of one that comes twice, the last' CODEC(ZSTD(3)),
+    kafka_topic       LowCardinality(String)                COMMENT 'Topic of the dead letter',
+    kafka_partition   Int32                                 COMMENT 'Partition of the dead letter',
+    kafka_offset      Int64                                 COMMENT 'Offset of the dead letter' CODEC(Delta, ZSTD(1)),
+    stored_at         DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When this row was written' CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(refused_at)
+ORDER BY (refused_at, code, kafka_topic, kafka_partition, kafka_offset)
+SETTINGS non_replicated_deduplication_window = 1000
+COMMENT 'One row per refused record';
