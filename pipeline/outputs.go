@@ -161,7 +161,7 @@ func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Sev
 	dl := event.DeadLetter{Code: err.Code, Field: err.Field, Message: err.Message,
 		Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Received}
 	headers := append([]kgo.RecordHeader{}, rec.raw.Headers...)
-	for _, h := range dl.Headers() {
+	for _, h := range dl.AppendHeaders(nil) {
 		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
 	s.epoch.add(&kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})

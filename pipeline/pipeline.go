@@ -171,7 +171,7 @@ type reload struct {
 func (p *Pipeline) watch(ctx context.Context, to chan<- reload) {
 	w := rules.NewWatcher(p.cfg.Rules.Dir, p.opts, p.set)
 	for sleep(ctx, p.cfg.Rules.Reload) == nil {
-		set, err, changed := w.Poll()
+		set, changed, err := w.Poll()
 		if !changed {
 			continue
 		}

@@ -29,21 +29,19 @@ func (c *compiler) comparison(n *ast.BinaryNode) operand {
 	if x.typ == typeBad || y.typ == typeBad {
 		return bad(n)
 	}
-	if !comparable(x.typ, y.typ) {
+	if !canCompare(x.typ, y.typ) {
 		return c.fail(n, fmt.Sprintf("%s can't be compared with %s", x.typ, y.typ), mismatchHint(x, y))
 	}
 	if !equality && (x.typ == typeText || x.typ == typeBool) {
 		return c.fail(n, x.typ.String()+" can't be compared with "+n.Operator, "only == and != work here")
 	}
-	if c.scope != inWhere || x.konst || y.konst {
-		c.checkValue(x, y)
-		c.checkValue(y, x)
-	}
+	c.checkValue(x, y)
+	c.checkValue(y, x)
 	xn, yn := c.need(x, boolValue(false)), c.need(y, boolValue(false))
 	return c.fold(operand{node: n, typ: typeBool, fn: compareFn(n.Operator, x, y, xn, yn)}, x, y)
 }
 
-func comparable(a, b vtype) bool {
+func canCompare(a, b vtype) bool {
 	if a.number() || b.number() {
 		return a.number() && b.number()
 	}
@@ -238,17 +236,19 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) o
 	xn := c.need(x, boolValue(false))
 	var tests []fn
 	konst := []operand{x}
+	mark := len(c.known)
 	for _, item := range array.Nodes {
 		y := c.expr(item)
 		if y.typ == typeBad || x.typ == typeBad {
 			return bad(n)
 		}
 		c.timeLiteral(&y, x)
-		if y.typ == typeNil || !comparable(x.typ, y.typ) {
+		if y.typ == typeNil || !canCompare(x.typ, y.typ) {
 			return c.failAt(y, fmt.Sprintf("%s can't be in a list with %s", x.typ, y.typ), mismatchHint(x, y))
 		}
 		c.checkValue(x, y)
 		yn := c.need(y, boolValue(false))
+		c.known = c.known[:mark] // an earlier item may have ended the search
 		konst = append(konst, y)
 		tests = append(tests, compareFn("==", operand{typ: x.typ, fn: x.fn}, y, xn, yn))
 	}

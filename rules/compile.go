@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/file"
+	exprfile "github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/parser/lexer"
 	"github.com/refundguard/refundguard/rules/event"
@@ -41,7 +41,7 @@ type compiler struct {
 	silent   bool // the rule says what a missing value means
 	strict   bool
 	errs     *Errors
-	lists    []*list        // those that were read
+	lists    []*list // those that were read
 	runes    map[*text][]rune
 	groups   map[*text]map[int]int
 }
@@ -60,7 +60,7 @@ func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
 	if err == nil {
 		return parsed.Node, nil
 	}
-	var e *file.Error
+	var e *exprfile.Error
 	if !errors.As(err, &e) {
 		return nil, t.report(rule, 0, err.Error(), "")
 	}
@@ -99,12 +99,12 @@ func (c *compiler) fail(n ast.Node, message, hint string) operand {
 
 // failAt is fail at an operand, which may stand in another text.
 func (c *compiler) failAt(o operand, message, hint string) operand {
-	*c.errs = append(*c.errs, o.text.report(c.rule, o.node.Location().From, message, hint))
+	*c.errs = append(*c.errs, o.report(c.rule, message, hint))
 	return operand{node: o.node, text: o.text, fn: bad(o.node).fn, konst: true}
 }
 
 func (c *compiler) warning(o operand, message, hint string) *Error {
-	e := o.text.report(c.rule, o.node.Location().From, message, hint)
+	e := o.report(c.rule, message, hint)
 	e.Warning = true
 	*c.errs = append(*c.errs, e)
 	return e
@@ -149,7 +149,7 @@ func (c *compiler) bracketed(a, b ast.Node) bool {
 // bracketGroups gives each token, by its place, the number of the innermost
 // bracket around it.
 func bracketGroups(value string) map[int]int {
-	tokens, err := lexer.Lex(file.NewSource(value))
+	tokens, err := lexer.Lex(exprfile.NewSource(value))
 	groups := map[int]int{}
 	if err != nil {
 		return groups // the parser has reported it
@@ -296,14 +296,30 @@ func (c *compiler) need(o operand, inWhereValue Value) Value {
 	if o.path != "" && c.known.isNil(o.path) {
 		c.failAt(o, what+" is certainly nil here", "a test before it says so: turn the test round, or remove this part")
 	} else if o.maybe && c.scope == inCondition && !c.silent {
-		e := c.warning(o, what+" may be missing, and the rule then holds the refund for review",
-			fmt.Sprintf("say on_missing: review or on_missing: skip, or guard it: %s != nil and …", what))
+		guard := what
+		if len(o.keys) > 0 {
+			guard = strings.Join(o.keys, " != nil and ")
+		}
+		e := c.warning(o, strings.ReplaceAll(guard, " != nil and ", " or ")+" may be missing, and the rule then holds the refund for review",
+			fmt.Sprintf("say on_missing: review or on_missing: skip, or guard it: %s != nil and …", guard))
 		e.Warning = !c.strict
 	}
 	if o.path != "" {
 		c.known = append(c.known, "+"+o.path)
 	}
+	for _, key := range o.keys {
+		c.known = append(c.known, "+"+key)
+	}
 	return Value{Kind: kindMissing, Str: what}
+}
+
+// report makes an error of the operand's place.
+func (o operand) report(rule, message, hint string) *Error {
+	at := o.at
+	if at == nil {
+		at = o.node
+	}
+	return o.text.report(rule, at.Location().From, message, hint)
 }
 
 // nameOf is an operand's canonical text, as far as it is short enough to read.

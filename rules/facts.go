@@ -25,6 +25,9 @@ func (f facts) notNil(path string) bool {
 	if f.has("+" + path) {
 		return true
 	}
+	if path == "transaction_id" && f.notNil("original") {
+		return true // it is what original was found by
+	}
 	if path != "original" {
 		return false
 	}

@@ -28,6 +28,7 @@ type folder struct {
 	name string // as errors show it; "" for none
 	only string // "" or the one rule file
 	read map[string][]byte
+	gone map[string]bool // could not be read
 }
 
 // openFolder finds the folder of a path, which may be one rule file.
@@ -45,7 +46,7 @@ func openFolder(dir string) (*folder, error) {
 }
 
 func newFolder(fsys fs.FS, name string) *folder {
-	return &folder{fsys: fsys, name: name, read: map[string][]byte{}}
+	return &folder{fsys: fsys, name: name, read: map[string][]byte{}, gone: map[string]bool{}}
 }
 
 // reasonOf is an error's cause without the path, which the message has already.
@@ -100,6 +101,7 @@ func (f *folder) content(name string, limit int64) ([]byte, error) {
 	}
 	data, err := readFile(f.fsys, name, limit)
 	if err != nil {
+		f.gone[name] = true
 		return nil, err
 	}
 	f.read[name] = data
@@ -120,6 +122,18 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("it is larger than %d MiB", limit>>20)
 	}
 	return data, nil
+}
+
+// tried are the names of all files that were asked for.
+func (f *folder) tried() []string {
+	var names []string
+	for name := range f.read {
+		names = append(names, name)
+	}
+	for name := range f.gone {
+		names = append(names, name)
+	}
+	return names
 }
 
 // version is the hash of all that was read: names and bytes, in order of name.

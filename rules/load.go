@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	exprast "github.com/expr-lang/expr/ast"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -53,6 +54,8 @@ type macro struct {
 	name text
 	body text
 	used bool
+	tree exprast.Node //  nil where the body is faulty
+	size int          // its nodes, the macros in it expanded
 }
 
 func load(f *folder, o Options) (*Set, error) {
@@ -132,6 +135,7 @@ func (d *draft) readMacros(r *reader, n ast.Node) {
 			continue
 		}
 		if body, ok := r.text(p.value, "macro "+name); ok {
+			body.macro = name
 			d.macros[name] = &macro{name: p.key, body: body}
 		}
 	}

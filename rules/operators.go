@@ -209,7 +209,10 @@ func (c *compiler) logic(n *ast.BinaryNode) operand {
 
 // coalesce is x ?? y.
 func (c *compiler) coalesce(n *ast.BinaryNode) operand {
-	x, y := c.expr(n.Left), c.expr(n.Right)
+	x := c.expr(n.Left)
+	mark := len(c.known)
+	y := c.expr(n.Right)
+	c.known = c.known[:mark]
 	if x.typ == typeBad || y.typ == typeBad {
 		return bad(n)
 	}

@@ -93,7 +93,6 @@ func bracket(needed bool, s string) string {
 	return s
 }
 
-
 // name is a property's or key's name.
 func name(n ast.Node) string {
 	if s, ok := n.(*ast.StringNode); ok {

@@ -29,9 +29,10 @@ type Set struct {
 	Lookups  []Lookup  // what must be found for each refund
 	Features []Feature // what must be computed of it, by slot
 
-	active   []*Rule // live and shadow
-	order    []int   // Features by text
-	baseUsed bool    // some rule reads amount_base
+	files    []string // that it was made of
+	active   []*Rule  // live and shadow
+	order    []int    // Features by text
+	baseUsed bool     // some rule reads amount_base
 	convert  *converter
 	fields   schemaSlots
 }

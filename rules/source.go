@@ -42,13 +42,16 @@ func (f *file) offset(line, column int) int {
 	return at
 }
 
-// text is one scalar of a file: its value, and where it stands. The value may
-// be quoted, folded or indented in the file.
+// text is one scalar of a file, or a part of one: its value, and where it
+// stands. The scalar may be quoted, folded or indented in the file.
 type text struct {
 	file  *file
 	value string
-	start int  // byte offset of the scalar; of the first line of a block scalar
-	block bool // a block scalar: | or >
+	start int    // byte offset of the scalar; of the first line of a block scalar
+	block bool   // a block scalar: | or >
+	outer string // the scalar that value is a part of; "" where it is all of it
+	from  int    // rune index of value in outer
+	macro string // the macro whose body this is; "" for none
 }
 
 // offset finds the byte offset in the file of the value's rune with this index,
@@ -56,7 +59,10 @@ type text struct {
 // in quotes and in escapes only; where they seem to differ in more, the place
 // found so far is as near as it gets.
 func (t *text) offset(index int) int {
-	src := t.file.data
+	src, value := t.file.data, t.value
+	if t.outer != "" {
+		value, index = t.outer, index+t.from
+	}
 	at := t.start
 	quote := byte(0)
 	if !t.block && at < len(src) && (src[at] == '\'' || src[at] == '"') {
@@ -64,7 +70,7 @@ func (t *text) offset(index int) int {
 		at++
 	}
 	last := at
-	for _, r := range t.value {
+	for _, r := range value {
 		if isSpace(r) {
 			if index == 0 {
 				return at
@@ -138,5 +144,8 @@ func escapeLen(src string) int {
 // report makes an error of a place in the value, a rune index.
 func (t *text) report(rule string, index int, message, hint string) *Error {
 	line, column, snippet := t.file.place(t.offset(index))
+	if t.macro != "" { // whatever rule uses it
+		rule, message = "", "macro "+t.macro+": "+message
+	}
 	return &Error{File: t.file.name, Line: line, Column: column, Rule: rule, Message: message, Hint: hint, Snippet: snippet}
 }

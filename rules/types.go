@@ -9,8 +9,8 @@ import (
 type vtype uint8
 
 const (
-	typeBad  vtype = iota // already reported: goes with everything
-	typeNil               // the literal nil
+	typeBad vtype = iota // already reported: goes with everything
+	typeNil              // the literal nil
 	typeBool
 	typeInt
 	typeDecimal
@@ -26,7 +26,7 @@ var typeNames = [...]string{"?", "nil", "true or false", "a number", "a number",
 
 func (t vtype) String() string { return typeNames[t] }
 
-func (t vtype) number() bool  { return t >= typeInt && t <= typeMoney }
+func (t vtype) number() bool    { return t >= typeInt && t <= typeMoney }
 func (t vtype) is(o vtype) bool { return t == o || t == typeBad }
 
 // typeOf is the type that a field has in conditions.
@@ -53,10 +53,12 @@ type operand struct {
 	typ   vtype
 	field *event.Field // the field that it reads, for its known values
 	fn    fn
-	konst bool  // its value is always value
-	value Value // with konst
-	maybe bool  // it may be nil
-	path  string
+	konst bool                // its value is always value
+	value Value               // with konst
+	maybe bool                // it may be nil
+	path  string              // its canonical text, where a test against nil can tell of it
+	keys  []string            // past events: what is nil where the value is
+	at    ast.Node            // where to point at; nil: node
 	list  map[string]struct{} // typeList: lists.NAME
 }
 

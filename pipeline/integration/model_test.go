@@ -68,6 +68,7 @@ type model struct {
 	index   map[string][]record // by stream, field and the field's value: only to be quick
 	rules   []modelRule
 	policy  modelPolicy
+	from    int64                 // event time from which refunds are decided; older ones are history
 	exprs   map[string]expression // every past-events expression of the rule file, by text
 }
 
@@ -269,8 +270,11 @@ func (m *model) decideAll() map[string]expected {
 	granted := make(map[string][]record) // by transaction
 	decisions := make(map[string]expected)
 	for _, r := range refunds {
-		d := m.decide(r, granted[r.text["transaction_id"]])
-		decisions[r.text["refund_id"]] = d
+		d := expected{outcome: "history"}
+		if r.at >= m.from {
+			d = m.decide(r, granted[r.text["transaction_id"]])
+			decisions[r.text["refund_id"]] = d
+		}
 		if tx := r.text["transaction_id"]; tx != "" && d.outcome != "reject" {
 			granted[tx] = append(granted[tx], r)
 		}

@@ -207,7 +207,7 @@ func (s *stranger) repeat() {
 		return
 	}
 	old := s.world.sent[s.rng.IntN(len(s.world.sent))]
-	if old.fate != isEvent {
+	if old.fate != isEvent || old.record.Key == nil { // without a key it could come before the first
 		return
 	}
 	again := &kgo.Record{
@@ -233,7 +233,7 @@ func (s *stranger) broken() {
 		{good, "", "EMPTY_RECORD"},
 		{good, good[:len(good)-5], "INVALID_JSON"},
 		{good, good + "{}", "INVALID_JSON"},
-		{good, "[" + good + "]", "INVALID_JSON"},
+		{good, "[" + good + "]", "WRONG_TYPE"},
 		{`"cus_1"`, "\"\xff\"", "INVALID_UTF8"},
 		{`"amount":"5.00",`, "", "MISSING_FIELD"},
 		{`"5.00"`, "null", "MISSING_FIELD"},

@@ -1,11 +1,11 @@
 package event
 
-// decimal is the value ±mant × 10^exp, without leading or trailing zeros in
-// mant. digits is the number of mant's digits; where it is more than 19, mant
-// is not to be used. Zero has no digits.
+// decimal is ±digits × 10^exp, where the digits neither begin nor end with a
+// zero. Zero has none.
 type decimal struct {
-	mant   uint64
-	digits int
+	mant   uint64 // the first kept digits
+	kept   int    // all of them, or up to 19
+	digits int    // how many there are
 	exp    int
 	neg    bool
 }
@@ -88,20 +88,20 @@ func (d *decimal) int64() (int64, bool) {
 	return int64(n), n < 1<<63
 }
 
-// floor is the greatest integer that isn't greater than d, for d ≥ 0 of at most
-// 19 digits.
+// floor is the greatest integer that isn't greater than d, for 0 ≤ d < 10^19.
 func (d *decimal) floor() (uint64, bool) {
+	exp := d.exp + d.digits - d.kept // of mant; digits that weren't kept are below 1
 	switch {
 	case d.digits == 0:
 		return 0, true
-	case d.neg || d.digits > 19 || d.exp+d.digits > 19:
+	case d.neg || d.exp+d.digits > 19:
 		return 0, false
-	case d.exp >= 0:
-		return d.mant * pow10(d.exp), true
-	case d.exp <= -20:
+	case exp >= 0:
+		return d.mant * pow10(exp), true
+	case exp < -19:
 		return 0, true
 	}
-	return d.mant / pow10(-d.exp), true
+	return d.mant / pow10(-exp), true
 }
 
 // push appends one digit, and returns how many zeros are now held back.
@@ -115,6 +115,7 @@ func (d *decimal) push(c byte, zeros int) int {
 	d.digits += zeros + 1
 	if d.digits <= 19 {
 		d.mant = d.mant*pow10(zeros+1) + uint64(c-'0')
+		d.kept = d.digits
 	}
 	return 0
 }

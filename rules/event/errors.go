@@ -167,9 +167,9 @@ func (d *Decoder) missing(slot, i int) *RecordError {
 	f := &d.stream.Fields[slot]
 	where := ""
 	if len(f.From) > 0 {
-		where = " at " + strings.Join(f.From, ".")
+		where = " (it is read from " + strconv.Quote(strings.Join(f.From, ".")) + ")"
 	}
-	return &RecordError{Code: CodeMissingField, Field: f.Name, Offset: i, Message: "is missing, or null" + where + "; expected " + expected(f)}
+	return &RecordError{Code: CodeMissingField, Field: f.Name, Offset: i, Message: "is missing or null" + where + "; expected " + expected(f)}
 }
 
 func (d *Decoder) fault(data []byte, i int, f fault) *RecordError {

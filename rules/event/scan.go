@@ -42,7 +42,7 @@ func scanString(data []byte, i int) (end int, escaped bool, f fault) {
 		// is right.)
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
-			m := ((w ^ ones*2) - ones*0x21 | (w ^ ones*'\\') - ones | w) & highs
+			m := (((w ^ ones*2) - ones*0x21) | ((w ^ ones*'\\') - ones) | w) & highs
 			if m == 0 {
 				i += 8
 				continue
@@ -174,7 +174,10 @@ func skipValue(data []byte, i, levels int) (int, fault) {
 	switch c := data[i]; {
 	case c == '"':
 		end, _, f := scanString(data, i+1)
-		return end + 1, f
+		if f != fine {
+			return end, f
+		}
+		return end + 1, fine
 	case c == '{':
 		return skipObject(data, i+1, levels-1)
 	case c == '[':

@@ -31,8 +31,7 @@ func (s *Store) span(r *record, sp Span) (lo, hi, skip int) {
 	if sp.To <= from {
 		return 0, 0, -1
 	}
-	hi = r.after(sp.To)
-	lo = r.after(from)
+	lo, hi = r.between(from, sp.To)
 	skip = -1
 	if sp.HasSkip && lo < hi && sp.SkipTime > from && sp.SkipTime <= sp.To {
 		if i, found := r.place(sp.SkipTime, sp.Skip); found {

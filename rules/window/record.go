@@ -3,6 +3,7 @@ package window
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 )
 
 // A record's header; the columns' bytes (see shape), the key and the entries
@@ -21,15 +22,15 @@ const (
 	flagCurrencies             // each entry has its own currency
 )
 
-// Narrow times are 6 bytes from year 0 on, which reaches year 8919; a key with
-// an event outside has 8-byte times.
+// Narrow times are 6 bytes: 1 is the first millisecond of year 0, and the
+// greatest lies in year 8919. A key with an event outside has 8-byte times.
 const (
-	narrowStart = -62167219200000 // 0000-01-01
-	narrowMask  = 1<<48 - 1
+	narrowZero = -62167219200001
+	narrowMask = 1<<48 - 1
 )
 
 func isNarrow(t int64) bool {
-	return t >= narrowStart && t <= narrowStart+narrowMask
+	return t > narrowZero && t <= narrowZero+narrowMask
 }
 
 // record is a key's header and entries, opened for reading or writing.
@@ -76,34 +77,34 @@ func (r *record) setN(n int) {
 	binary.LittleEndian.PutUint32(r.b[offN:], uint32(n))
 }
 
-// raw is a time as this record orders it; ok is false if it lies outside of
-// what the record can hold, raw being the nearest that lies inside.
-func (r *record) raw(t int64) (raw uint64, ok bool) {
+// raw is a time as this record orders it. Of a time that it can't hold, it is
+// one that compares in the same way with all that it can.
+func (r *record) raw(t int64) uint64 {
 	switch {
 	case r.wide:
-		return uint64(t) ^ 1<<63, true
-	case t < narrowStart:
-		return 0, false
-	case t > narrowStart+narrowMask:
-		return narrowMask, false
+		return uint64(t) ^ 1<<63
+	case t <= narrowZero:
+		return 0
+	case t > narrowZero+narrowMask:
+		return narrowMask
 	}
-	return uint64(t - narrowStart), true
+	return uint64(t - narrowZero)
 }
 
-func (r *record) rawAt(i int) uint64 {
-	x := binary.LittleEndian.Uint64(r.b[r.data+i*r.stride:])
+// timeMask cuts a time out of the 8 bytes that it begins.
+func (r *record) timeMask() uint64 {
 	if r.wide {
-		return x
+		return math.MaxUint64
 	}
-	return x & narrowMask
+	return narrowMask
 }
 
 func (r *record) time(i int) int64 {
-	if x := r.rawAt(i); !r.wide {
-		return int64(x) + narrowStart
-	} else {
+	x := binary.LittleEndian.Uint64(r.b[r.data+i*r.stride:])
+	if r.wide {
 		return int64(x ^ 1<<63)
 	}
+	return int64(x&narrowMask) + narrowZero
 }
 
 func (r *record) id(i int) uint64 {
@@ -122,41 +123,43 @@ func (r *record) currency(i int) uint16 {
 	return binary.LittleEndian.Uint16(r.b[off:])
 }
 
-// after is how many entries have a time ≤ t: the index of the first later one.
-func (r *record) after(t int64) int {
-	if r.n == 0 {
-		return 0
-	}
-	raw, ok := r.raw(t)
-	if !ok && t < 0 {
-		return 0
-	}
-	if r.rawAt(r.n-1) <= raw {
-		return r.n
-	}
-	mask := uint64(math.MaxUint64)
-	if !r.wide {
-		mask = narrowMask
-	}
-	lo, hi := 0, r.n-1 // the entry at hi is later
-	b, stride := r.b[r.data:], r.stride
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if binary.LittleEndian.Uint64(b[mid*stride:])&mask <= raw {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
 // from is how many entries have a time < t.
 func (r *record) from(t int64) int {
 	if t == math.MinInt64 {
 		return 0
 	}
-	return r.after(t - 1)
+	n, _ := r.between(t-1, t-1)
+	return n
+}
+
+// between is how many entries have a time ≤ from, and how many have one ≤ to.
+// The two searches wait for memory together, and don't branch on what they
+// find, which no processor could foresee.
+func (r *record) between(from, to int64) (lo, hi int) {
+	if r.n == 0 {
+		return 0, 0
+	}
+	x, y, mask := r.raw(from), r.raw(to), r.timeMask()
+	b, stride := r.b[r.data:], r.stride
+	i, j, n := 0, 0, r.n // the answers are among the n entries from i, from j on, or behind them
+	for n > 1 {
+		half := n >> 1
+		step := half * stride
+		_, iLater := bits.Sub64(x, binary.LittleEndian.Uint64(b[i+step-stride:])&mask, 0)
+		_, jLater := bits.Sub64(y, binary.LittleEndian.Uint64(b[j+step-stride:])&mask, 0)
+		i += step & (int(iLater) - 1)
+		j += step & (int(jLater) - 1)
+		lo += half & (int(iLater) - 1)
+		hi += half & (int(jLater) - 1)
+		n -= half
+	}
+	if binary.LittleEndian.Uint64(b[i:])&mask <= x {
+		lo++
+	}
+	if binary.LittleEndian.Uint64(b[j:])&mask <= y {
+		hi++
+	}
+	return lo, hi
 }
 
 // place is where the event with this time and id is, or belongs. It looks from

@@ -98,10 +98,13 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 		return
 	}
 	r := s.open(*slot & refMask)
-	if e.Time < s.cutoff(&r) {
-		return
+	i, found := r.n, false
+	if e.Time <= r.time(r.n-1) {
+		if e.Time < s.cutoff(&r) {
+			return
+		}
+		i, found = r.place(e.Time, e.ID)
 	}
-	i, found := r.place(e.Time, e.ID)
 	if found {
 		if !s.lesser(e, &r, i) {
 			return
@@ -116,9 +119,10 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 	s.write(&r, i, e)
 }
 
-// cutoff is the earliest time that is still kept.
+// cutoff is the earliest time that a record, which must not be empty, still
+// keeps.
 func (s *Store) cutoff(r *record) int64 {
-	if s.keep == 0 || r.n == 0 {
+	if s.keep == 0 {
 		return math.MinInt64
 	}
 	return before(r.time(r.n-1), s.keep)

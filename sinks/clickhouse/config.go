@@ -211,8 +211,5 @@ func (c Config) options() (*ch.Options, error) {
 		ReadTimeout:  c.Timeout,
 		MaxOpenConns: maxInserts + 4,
 		MaxIdleConns: maxInserts,
-		ClientInfo: ch.ClientInfo{Products: []struct{ Name, Version string }{
-			{Name: "refundguard"},
-		}},
 	}, nil
 }

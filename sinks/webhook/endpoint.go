@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -105,16 +107,28 @@ func (e *endpoint) run(ctx context.Context) {
 			close(r.done)
 		case <-timer.C:
 		case <-ctx.Done():
-			<-polled
-			all := make([]int32, 0, len(e.parts))
-			for p := range e.parts {
-				all = append(all, p)
-			}
-			e.revoke(&revocation{partitions: all})
-			e.watch.set(func(s *Status) { s.State, s.Pending = Stopped, 0 })
+			e.stop(polled)
 			return
 		}
 	}
+}
+
+// stop ends all partitions, once polling has ended. A rebalance may be what
+// polling waits for, and that waits for us.
+func (e *endpoint) stop(polled <-chan struct{}) {
+	for polling := true; polling; {
+		select {
+		case <-polled:
+			polling = false
+		case a := <-e.kafka.assigned:
+			close(a.done)
+		case r := <-e.kafka.revoked:
+			e.revoke(r)
+			close(r.done)
+		}
+	}
+	e.revoke(&revocation{partitions: slices.Collect(maps.Keys(e.parts))})
+	e.watch.set(func(s *Status) { s.State, s.Pending = Stopped, 0 })
 }
 
 func (e *endpoint) pending() (n int) {

@@ -28,13 +28,14 @@ func (e *refusedError) Error() string {
 
 func newGuard(allow []string) (*guard, error) {
 	g := &guard{hosts: map[string]bool{}}
-	for _, item := range allow {
-		item = strings.ToLower(strings.TrimSpace(item))
+	// One item of several is how the environment writes a list.
+	for _, item := range strings.Fields(strings.ReplaceAll(strings.Join(allow, " "), ",", " ")) {
+		item = strings.ToLower(item)
 		switch item {
 		case "true", "1":
 			g.private = true
 			continue
-		case "false", "0", "":
+		case "false", "0":
 			continue
 		}
 		if prefix, err := netip.ParsePrefix(item); err == nil {

@@ -26,11 +26,11 @@ const (
 	secretB = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IQ=="
 )
 
-// house is a Kafka, receivers and sinks in one synctest bubble: waiting takes
-// no time, and nothing leaves the process.
+// house is a Kafka, receivers and sinks. Made by newHouse they live in one
+// synctest bubble: waiting takes no time, and nothing leaves the process.
 type house struct {
 	t       *testing.T
-	net     kfake.VirtualNetwork
+	net     *kfake.VirtualNetwork // nil: loopback
 	kafka   *kfake.Cluster
 	writer  *kgo.Client
 	logs    logs
@@ -39,25 +39,32 @@ type house struct {
 	stops   []func()
 }
 
-const kafkaPort = 9092
-
 func newHouse(t *testing.T, partitions int32) *house {
+	h := &house{t: t, net: &kfake.VirtualNetwork{}}
+	h.open(partitions, kfake.Ports(9092), kfake.ListenFn(h.net.Listen), kfake.GroupMaxSessionTimeout(time.Hour))
+	return h
+}
+
+// newRealHouse uses the network and the clock of this machine.
+func newRealHouse(t *testing.T, partitions int32) *house {
 	h := &house{t: t}
-	cluster, err := kfake.NewCluster(
-		kfake.NumBrokers(1), kfake.Ports(kafkaPort), kfake.ListenFn(h.net.Listen),
-		kfake.SeedTopics(partitions, "alerts"), kfake.SeedTopics(1, "dead-letters"),
-		kfake.GroupMaxSessionTimeout(time.Hour),
-	)
+	h.open(partitions)
+	return h
+}
+
+func (h *house) open(partitions int32, opts ...kfake.Opt) {
+	cluster, err := kfake.NewCluster(append(opts, kfake.NumBrokers(1),
+		kfake.SeedTopics(partitions, "alerts"), kfake.SeedTopics(1, "dead-letters"))...)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	h.kafka = cluster
 	h.writer, err = kgo.NewClient(append(h.options(), kgo.TransactionalID("refundguard"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	h.t.Cleanup(func() {
 		for _, stop := range h.stops {
 			stop()
 		}
@@ -67,15 +74,17 @@ func newHouse(t *testing.T, partitions int32) *house {
 		h.writer.Close()
 		h.kafka.Close()
 	})
-	return h
 }
 
 func (h *house) options() []kgo.Opt {
-	return []kgo.Opt{
-		kgo.SeedBrokers(fmt.Sprintf("127.0.0.1:%d", kafkaPort)), kgo.Dialer(h.net.DialContext),
-		// Days pass in these tests: without these, mostly in heartbeats.
-		kgo.HeartbeatInterval(5 * time.Minute), kgo.SessionTimeout(20 * time.Minute), kgo.FetchMaxWait(5 * time.Minute),
+	opts := []kgo.Opt{kgo.SeedBrokers(h.kafka.ListenAddrs()...)}
+	if h.net == nil {
+		return append(opts, kgo.HeartbeatInterval(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond))
 	}
+	return append(opts, kgo.Dialer(h.net.DialContext),
+		// Days pass in these tests: without these, mostly in heartbeats.
+		kgo.HeartbeatInterval(5*time.Minute), kgo.SessionTimeout(20*time.Minute),
+		kgo.FetchMaxWait(5*time.Minute), kgo.MetadataMaxAge(time.Hour))
 }
 
 // serve answers on 127.0.0.1:port.
@@ -93,10 +102,14 @@ func (h *house) serve(port int, handler http.Handler) (stop func()) {
 // start runs a sink; stop ends it and waits for its end.
 func (h *house) start(cfg ...webhook.Endpoint) (sink *webhook.Sink, stop func()) {
 	h.reg = prometheus.NewRegistry()
-	sink, err := webhook.New(cfg, webhook.Deps{
+	deps := webhook.Deps{
 		Options: h.options(), AlertsTopic: "alerts", DeadLettersTopic: "dead-letters",
 		Logger: slog.New(slog.NewTextHandler(&h.logs, nil)), Registerer: h.reg,
-	}.WithDial(h.net.DialContext))
+	}
+	if h.net != nil {
+		deps = deps.WithDial(h.net.DialContext)
+	}
+	sink, err := webhook.New(cfg, deps)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -303,3 +303,16 @@ func (f faults) all() []string {
 	}
 	return append(f.list[:len(f.list):len(f.list)], fmt.Sprintf("… and %d more", f.more))
 }
+
+// learn takes a line of labels.
+func (a *Audit) learn(line []byte) error {
+	var l struct {
+		RefundID string `json:"refund_id"`
+		Attack   string `json:"attack"`
+	}
+	if err := json.Unmarshal(line, &l); err != nil {
+		return fmt.Errorf("reading a label: %w", err)
+	}
+	a.Label(l.RefundID, l.Attack)
+	return nil
+}

@@ -14,8 +14,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxFile bounds a configuration file.
-const maxFile = 1 << 20
+// Bounds of a configuration file. The parser's time and memory grow with the
+// square of the nesting, so that is looked at before it starts.
+const (
+	maxFile   = 128 << 10
+	maxOpen   = 64  // brackets open at one place
+	maxIndent = 256 // characters of indentation
+)
 
 // document reads a YAML file along a struct's shape. It is koanf's provider and
 // parser in one.
@@ -45,6 +50,10 @@ func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 	empty := map[string]any{}
 	if len(content) > maxFile {
 		d.fault(place{}, fmt.Sprintf("is larger than %d bytes", maxFile), "")
+		return empty, nil
+	}
+	if at, deep := tooDeep(content); deep {
+		d.fault(at, "is nested too deeply", fmt.Sprintf("at most %d open brackets, and %d columns of indentation", maxOpen, maxIndent))
 		return empty, nil
 	}
 	file, err := parse(content)
@@ -77,6 +86,28 @@ func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 		return m.(map[string]any), nil
 	}
 	return empty, nil
+}
+
+// tooDeep finds the first place that is nested beyond the bounds. Brackets in
+// quoted text count too: no setting holds that many.
+func tooDeep(content []byte) (place, bool) {
+	open, at, indenting := 0, place{1, 0}, true
+	for _, c := range content {
+		at.column++
+		switch c {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open = max(0, open-1)
+		case '\n':
+			at, indenting = place{at.line + 1, 0}, true
+		}
+		indenting = indenting && strings.IndexByte("\n \t-?:!&*|>", c) >= 0
+		if open > maxOpen || indenting && at.column > maxIndent {
+			return at, true
+		}
+	}
+	return place{}, false
 }
 
 // withoutText leaves out what a parser's message quotes: it may be a secret.

@@ -377,7 +377,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(content, "APP_HOOKS_0_PAUSES_", ",")
+		f.Add(content, "APP_HOOKS_0_PAUSES", ",")
 	}
 	f.Fuzz(func(t *testing.T, yaml []byte, variable, value string) {
 		s := defaults()
@@ -392,30 +392,25 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// Text that is made to hurt a parser is refused or read in bounded time.
+// Text that is made to hurt a parser is refused before it does.
 func TestBombs(t *testing.T) {
+	var deep strings.Builder
+	for i := range 300 {
+		deep.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
 	for name, yaml := range map[string]string{
-		"open brackets":  strings.Repeat("[", 100_000),
-		"open braces":    strings.Repeat("{a: ", 50_000),
-		"closed lists":   strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000),
-		"dashes":         strings.Repeat("- ", 50_000),
-		"deep mapping":   deep(2_000),
-		"one long line":  "dir: " + strings.Repeat("x", 900_000),
-		"many keys":      strings.Repeat("a: b\n", 50_000),
-		"larger than 1M": strings.Repeat("# padding\n", 200_000),
-		"quotes":         strings.Repeat(`"`, 100_001),
-		"aliases":        "dir: &a [x,x]\nkeep: &b [*a,*a,*a]\nshare: &c [*b,*b,*b]\n",
+		"open brackets": strings.Repeat("[", 100_000),
+		"open braces":   strings.Repeat("{a: ", 30_000),
+		"closed lists":  strings.Repeat("[", 5_000) + strings.Repeat("]", 5_000),
+		"dashes":        strings.Repeat("- ", 50_000),
+		"deep mapping":  deep.String(),
+		"many keys":     strings.Repeat("a: b\n", 5_000),
+		"too large":     strings.Repeat("# padding\n", 20_000),
+		"open quotes":   strings.Repeat(`"`, 100_001),
+		"aliases":       "dir: &a [x,x]\nkeep: &b [*a,*a,*a]\nshare: &c [*b,*b,*b]\n",
 	} {
-		start := time.Now()
-		_, _, err := load(t, yaml)
-		t.Logf("%s: %v, %.100v", name, time.Since(start), err)
+		if _, _, err := load(t, yaml); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
 	}
-}
-
-func deep(n int) string {
-	var b strings.Builder
-	for i := range n {
-		b.WriteString(strings.Repeat(" ", i) + "a:\n")
-	}
-	return b.String()
 }

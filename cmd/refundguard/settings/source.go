@@ -91,7 +91,11 @@ func (s *source) shown(at place) (line string, caret int) {
 		next = to
 	}
 	b.WriteString(string(runes[next:]))
-	if line = b.String(); !s.parsed {
+	line = b.String()
+	if i := strings.Index(line, " #"); i >= 0 { // a comment may hold an old password
+		line = strings.TrimRight(line[:i], " \t")
+	}
+	if !s.parsed {
 		line = word.ReplaceAllStringFunc(line, func(w string) string {
 			if s.keys[w] || w == "-" {
 				return w

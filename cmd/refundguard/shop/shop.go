@@ -183,3 +183,8 @@ func (s *Shop) later(p pending) {
 		s.queue.push(p)
 	}
 }
+
+// Progress is how many purchases were made, of how many.
+func (s *Shop) Progress() (done, all int64) {
+	return int64(s.number - min(s.number, s.warm)), int64(s.all - s.warm)
+}

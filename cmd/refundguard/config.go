@@ -1,0 +1,182 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/refundguard/refundguard/cmd/refundguard/settings"
+	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/sinks/clickhouse"
+	"github.com/refundguard/refundguard/sinks/webhook"
+)
+
+// config is the whole configuration: each package's own, put together.
+type config struct {
+	Kafka      kafka.Config      `koanf:"kafka"`
+	Pipeline   pipeline.Config   `koanf:",squash"`
+	ClickHouse clickhouse.Config `koanf:"clickhouse"`
+	Webhooks   webhook.Config    `koanf:"webhooks"`
+	HTTP       httpConfig        `koanf:"http"`
+	Log        logConfig         `koanf:"log"`
+}
+
+type httpConfig struct {
+	Listen string `koanf:"listen"` // "": no HTTP server
+}
+
+type logConfig struct {
+	Level  string `koanf:"level"`
+	Format string `koanf:"format"`
+}
+
+func defaultConfig() config {
+	return config{
+		Kafka:      kafka.DefaultConfig(),
+		Pipeline:   pipeline.DefaultConfig(),
+		ClickHouse: clickhouse.DefaultConfig(),
+		Webhooks:   webhook.DefaultConfig(),
+		HTTP:       httpConfig{Listen: "127.0.0.1:8080"},
+		Log:        logConfig{Level: "info", Format: "auto"},
+	}
+}
+
+// loaded is a configuration with what is wrong with it.
+type loaded struct {
+	config
+	from   *settings.Loaded
+	shown  settings.Section // before secrets were read from files
+	faults settings.Faults  // of reading; the sections' own are found by check
+}
+
+// loadConfig reads the file, or none if it is "", and the environment. The
+// error is of the file itself: it can't be read.
+func loadConfig(file string, environ []string) (*loaded, error) {
+	var content []byte
+	if file != "" {
+		var err error
+		if content, err = os.ReadFile(file); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, usage{fmt.Errorf("the configuration %s does not exist; deploy/refundguard.yaml is an example", file)}
+			}
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+	}
+	l := &loaded{config: defaultConfig()}
+	loader := settings.Loader{
+		Prefix: "REFUNDGUARD_",
+		Ignore: notASetting.MatchString,
+		Items:  []any{webhook.DefaultEndpoint()},
+		Renamed: map[string]string{
+			"addresses": "seed_brokers", "brokers": "seed_brokers", "bootstrap_servers": "seed_brokers",
+			"bootstrap.servers": "seed_brokers", "root_cas_file": "ca_file", "insecure_skip_verify": "skip_cert_verify",
+			"user": "username",
+		},
+		UpperKeys: []string{"currency.rates"},
+	}
+	var err error
+	l.from, err = loader.Load(&l.config, file, content, environ)
+	if err != nil && !errors.As(err, &l.faults) {
+		return nil, err
+	}
+	l.shown = settings.Show(l.config)
+	l.faults = append(l.faults, l.readSecrets()...)
+	return l, nil
+}
+
+// notASetting matches variables that begin like a setting's and are none: our
+// own that are not settings, and those that Kubernetes makes of a service
+// called refundguard.
+var notASetting = regexp.MustCompile(`^REFUNDGUARD_(` +
+	`CONFIG|RETAIL|CLICKHOUSE_CHILD|(TEST|DEMO|CI)_.*|` +
+	`(.+_)?SERVICE_(HOST|PORT(_.+)?)|(.+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// readSecrets fills the secrets of webhooks from their files. Kafka's and
+// ClickHouse's packages read their own.
+func (l *loaded) readSecrets() (faults settings.Faults) {
+	l.Webhooks = slices.Clone(l.Webhooks)
+	for i := range l.Webhooks {
+		hook := &l.Webhooks[i]
+		key := fmt.Sprintf("webhooks[%d].secret_file", i)
+		switch {
+		case hook.SecretFile == "":
+		case hook.Secret != "":
+			faults = append(faults, l.from.Faults("", fmt.Errorf("%s: is set beside secret; give one of the two", key))...)
+		default:
+			text, err := os.ReadFile(hook.SecretFile)
+			if err != nil {
+				faults = append(faults, l.from.Faults("", fmt.Errorf("%s: %w", key, err))...)
+				continue
+			}
+			hook.Secret = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+		}
+	}
+	return faults
+}
+
+// check reports every fault, those of the files that are named included. It
+// connects to nothing.
+func (l *loaded) check() error {
+	faults := slices.Clone(l.faults)
+	add := func(prefix string, err error) { faults = append(faults, l.from.Faults(prefix, err)...) }
+	if err := l.Kafka.Validate(); err != nil {
+		add("kafka", err)
+	} else if _, err := l.Kafka.Options(slog.New(slog.DiscardHandler)); err != nil {
+		add("kafka", err)
+	}
+	add("", l.Pipeline.Validate())
+	if l.clickhouseOn() {
+		add("clickhouse", l.ClickHouse.Validate())
+	}
+	if len(l.faults) == 0 { // else their secrets may be missing because of a fault already told
+		add("", l.Webhooks.Validate())
+	}
+	add("http", l.HTTP.validate())
+	add("log", l.Log.validate())
+	if len(faults) == 0 {
+		return nil
+	}
+	faults.Sort()
+	return faults
+}
+
+// clickhouseOn reports whether the section is there; one without an address is
+// a fault rather than a sink that is silently off.
+func (l *loaded) clickhouseOn() bool {
+	return len(l.ClickHouse.Addr) > 0 || l.from.Set("clickhouse")
+}
+
+func (c httpConfig) validate() error {
+	if c.Listen == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf(`listen: %q is not host:port such as 127.0.0.1:8080; "" is no HTTP server`, c.Listen)
+	} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("listen: %q has a port that is not a number up to 65535", c.Listen)
+	}
+	return nil
+}
+
+// observed is the configuration of an instance that decides beside a live one:
+// nothing that it writes, or reads with, may be the live one's.
+func (c config) observed() config {
+	const mark = "-observe"
+	c.Pipeline.Observe = true // its topics and its transactional.id
+	if c.Pipeline.State.Dir != "" {
+		c.Pipeline.State.Dir += mark
+	}
+	c.ClickHouse.Database = cmp.Or(c.ClickHouse.Database, "refundguard") + "_observe"
+	c.ClickHouse.Group += mark
+	c.Webhooks = nil // the live one alerts
+	return c
+}

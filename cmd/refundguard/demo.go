@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/refundguard/refundguard/cmd/refundguard/demo"
+	"github.com/refundguard/refundguard/rules/starter"
+	"github.com/refundguard/refundguard/sinks/webhook"
+)
+
+func newDemoCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Runs all of it on this machine: Kafka, ClickHouse, the service, and a shop's year",
+		Long: `Starts an embedded Kafka, an embedded ClickHouse, the service with the starter
+rules and a receiver of its alerts, all on the loopback interface, and plays a
+shop's year through them, with frauds mixed in. Nothing is left running.
+
+The rules are written into the demo's folder: edit them while it runs. Ctrl-C
+ends it. At the end it reads all topics once more, checks that every refund had
+exactly one outcome and that every approved one came out byte for byte, and
+exits with 1 if not.
+
+The first start fetches ClickHouse's engine with npm, unless a clickhouse binary
+is on PATH; after that no network is needed.`,
+		Example: `  refundguard demo                      # a day of the shop in each second
+  refundguard demo --speed 7d/s --dir demo
+  refundguard demo --once -o json       # all of it as fast as possible, one JSON summary
+  refundguard gen --out year && refundguard demo --data year --once`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	o := demo.Options{Speed: 86400, Starter: starter.FS, NewService: demoService}
+	cfg := shopFlags(f, 0.0005)
+	f.StringVar(&o.Data, "data", "", "folder with transactions.jsonl and refunds.jsonl (and other streams) to play")
+	f.Var(&o.Speed, "speed", "how fast the shop's time passes: 1d/s, 12h/s, 5000x, max")
+	f.BoolVar(&o.Once, "once", false, "play everything as fast as possible, and end")
+	f.StringVar(&o.Dir, "dir", "", "folder for everything written (default: refundguard-demo here; with --once a temporary one)")
+	f.StringVar(&o.Rules, "rules", "", "folder of rules (default: the starter rules, written into the demo's folder)")
+	f.StringVar(&o.Kafka, "kafka", "", "address for Kafka to listen at, e.g. 127.0.0.1:9092 (default: a free port)")
+	f.StringVar(&o.HTTP, "http", "", "address for the service's metrics, e.g. 127.0.0.1:8080 (default: a free port)")
+	f.BoolVar(&o.Verbose, "verbose", false, "the service's whole log, here")
+	output := f.StringP("output", "o", "text", "the summary: text or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if o.Shop, err = cfg(); err != nil {
+			return err
+		}
+		switch *output {
+		case "json":
+			o.JSON = true
+		case "text":
+		default:
+			return usage{errors.New("-o is text or json")}
+		}
+		if o.Data != "" {
+			for _, name := range []string{"seed", "customers", "days", "transactions", "attacks", "end", "bad"} {
+				if f.Changed(name) {
+					return usage{errors.New("--" + name + " is of the generated shop: leave it out with --data")}
+				}
+			}
+		}
+		if o.Dir == "" && !o.Once {
+			o.Dir = "refundguard-demo"
+		}
+		o.Out, o.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		if file, ok := o.Err.(*os.File); ok {
+			o.Terminal = term.IsTerminal(int(file.Fd()))
+		}
+		err = demo.Run(cmd.Context(), o)
+		if errors.Is(err, demo.ErrNotOK) {
+			return errReported
+		}
+		return err
+	}
+	return cmd
+}
+
+// demoService is the service as run makes it, with what the demo has started.
+func demoService(e demo.Endpoints, log *slog.Logger) (demo.Service, error) {
+	c := defaultConfig()
+	c.Kafka.SeedBrokers = e.Kafka
+	c.Pipeline.Rules.Dir = e.Rules
+	c.Pipeline.State.Dir = e.State
+	c.Pipeline.Currency.Rates = e.Rates
+	refunds := c.Pipeline.Streams["refunds"]
+	refunds.DecideFrom = "earliest"
+	c.Pipeline.Streams["refunds"] = refunds
+	c.ClickHouse.Addr = []string{e.ClickHouse}
+	c.ClickHouse.Username, c.ClickHouse.Password = e.Username, e.Password
+	c.HTTP.Listen = e.HTTP
+	hook := webhook.DefaultEndpoint()
+	hook.Name, hook.URL, hook.Secret = "demo", e.Webhook, e.WebhookSecret
+	hook.AllowPrivate = []string{"true"}
+	c.Webhooks = webhook.Config{hook}
+	return newService(c, log)
+}

@@ -1,0 +1,136 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/refundguard/refundguard/sinks/clickhouse/local"
+)
+
+// left says whether everything sent is decided, and in words what is still to
+// be done; "" is nothing.
+func (s *stage) left(ctx context.Context) (decided bool, what string) {
+	t := s.audit.Tally()
+	if what = s.undecided(ctx, t); what != "" {
+		return false, what
+	}
+	if what = s.unread(ctx); what != "" {
+		return true, what
+	}
+	t = s.audit.Tally()
+	if got := int64(s.receiver.Counts().Alerts); got < t.Alerts {
+		return true, fmt.Sprintf("%d of %d alerts are delivered", got, t.Alerts)
+	}
+	rows, err := s.countRows(ctx)
+	if err != nil {
+		return true, err.Error()
+	}
+	for table, want := range expectedRows(t) {
+		if rows[table] < want {
+			return true, fmt.Sprintf("ClickHouse has %d of %d %s", rows[table], want, table)
+		}
+	}
+	return true, ""
+}
+
+// undecided looks at the service's progress: is everything sent applied, and
+// every refund accounted for?
+func (s *stage) undecided(ctx context.Context, t Tally) string {
+	ends, err := s.admin.ListEndOffsets(ctx, inputTopics()...)
+	if err != nil {
+		return fmt.Sprintf("asking where the topics end: %v", err)
+	}
+	for _, in := range inputs {
+		sent := int64(0)
+		for _, o := range ends[in.topic] {
+			sent += o.Offset
+		}
+		if got := t.progress.applied(in.topic); got < sent {
+			return fmt.Sprintf("%d of %d records of %s are read", got, sent, in.topic)
+		}
+		if b := t.progress.Balance; in.topic == topicRefunds && (b.Read < sent || b.sum() < sent) {
+			return fmt.Sprintf("%d of %d refunds are decided", b.sum(), sent)
+		}
+	}
+	return ""
+}
+
+func inputTopics() (topics []string) {
+	for _, in := range inputs {
+		topics = append(topics, in.topic)
+	}
+	return topics
+}
+
+// unread looks whether our own reader has seen all that is committed.
+func (s *stage) unread(ctx context.Context) (what string) {
+	ends, err := s.admin.ListCommittedOffsets(ctx, topicRefunds, topicApproved, topicDecisions, topicAlerts, topicDeadLetters)
+	if err != nil {
+		return fmt.Sprintf("asking where the topics end: %v", err)
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil && !s.audit.reached(o.Topic, o.Partition, o.Offset) {
+			what = "the demo itself is behind in " + o.Topic
+		}
+	})
+	return what
+}
+
+// catchUp reads everything to the end, once nobody writes any more.
+func (s *stage) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.follower.catchUp(ctx)
+}
+
+// expectedRows is what ClickHouse must hold, by table.
+func expectedRows(t Tally) map[string]int64 {
+	return map[string]int64{"decisions": t.Topics[topicDecisions], "hits": t.Hits, "alerts": t.Topics[topicAlerts], "dead_letters": t.Topics[topicDeadLetters], "unreadable": 0}
+}
+
+// countRows counts over HTTP, as the user for dashboards: not with the
+// service's own client. It asks at most five times a second.
+func (s *stage) countRows(ctx context.Context) (map[string]int64, error) {
+	if time.Since(s.rowsAt) < 200*time.Millisecond {
+		return s.rowsLast, nil
+	}
+	var counts []string
+	for table := range expectedRows(Tally{}) {
+		counts = append(counts, fmt.Sprintf("(SELECT count() FROM refundguard.%s) AS %s", table, table))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	query := "SELECT " + strings.Join(counts, ", ") + " FORMAT JSONEachRow"
+	address := "http://" + s.server.HTTPAddr() + "/?" + url.Values{"query": {query}, "output_format_json_quote_64bit_integers": {"0"}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("counting ClickHouse's rows: %w", err)
+	}
+	req.SetBasicAuth(local.ReadOnly, s.server.Password())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("counting ClickHouse's rows: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return nil, fmt.Errorf("counting ClickHouse's rows: %w", err)
+	}
+	rows := map[string]int64{}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("counting ClickHouse's rows: %s: %.300s", resp.Status, body)
+	}
+	if err := json.Unmarshal(body, &rows); err != nil {
+		return nil, fmt.Errorf("counting ClickHouse's rows: %w in %.300s", err, body)
+	}
+	s.rowsAt, s.rowsLast = time.Now(), rows
+	return rows, nil
+}

@@ -1,0 +1,362 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
+)
+
+// decision is a record of refund-decisions, read with nothing but the contract.
+type decision struct {
+	DecisionID string `json:"decision_id"`
+	RefundID   string `json:"refund_id"`
+	CustomerID *string
+	Amount     string
+	Currency   string
+	Outcome    string
+	DecidedBy  string `json:"decided_by"`
+	Reason     string
+	Score      int64
+	Hits       []struct{ Rule, Mode string }
+	Errors     []struct{ Rule, Error string }
+	Skipped    []string
+	Features   map[string]any
+	Original   *struct {
+		TransactionID string `json:"transaction_id"`
+	}
+	Ruleset  string
+	Degraded bool
+	Warming  []string
+	Source   source
+}
+
+// source is where a record stands.
+type source struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+func sourceOf(r *kgo.Record) source { return source{r.Topic, r.Partition, r.Offset} }
+
+// seen is what this decision says, in the model's terms.
+func (d *decision) seen(t testing.TB) expected {
+	e := expected{outcome: d.Outcome, score: d.Score, skipped: d.Skipped, features: make(map[string]string)}
+	for _, hit := range d.Hits {
+		e.hits = append(e.hits, hit.Rule)
+	}
+	for _, failed := range d.Errors {
+		e.errors = append(e.errors, failed.Rule)
+	}
+	if d.Original != nil {
+		e.original = d.Original.TransactionID
+	}
+	for text, value := range d.Features {
+		switch v := value.(type) {
+		case nil:
+			e.features[text] = "nil"
+		case json.Number:
+			e.features[text] = v.String()
+		case string:
+			e.features[text] = fmt.Sprint(units(t, v))
+		default:
+			t.Errorf("refund %s: feature %s is %v", d.RefundID, text, value)
+		}
+	}
+	return e
+}
+
+// comparison holds what was found in the topics against the world.
+type comparison struct {
+	*testing.T
+	cluster   *kafkatest.Cluster
+	world     *world
+	inputs    map[source]*kgo.Record // of refunds and transactions
+	expected  map[string]expected
+	decisions map[string]decision // by refund
+}
+
+// compare checks everything that was written.
+func compare(t *testing.T, cluster *kafkatest.Cluster, w *world) *comparison {
+	t.Helper()
+	c := &comparison{T: t, cluster: cluster, world: w, inputs: make(map[source]*kgo.Record), expected: w.model.decideAll()}
+	for _, topic := range []string{"refunds", "transactions"} {
+		for _, r := range cluster.ReadCommitted(topic) {
+			c.inputs[sourceOf(r)] = r
+		}
+	}
+	c.checkDecisions()
+	c.checkApproved()
+	c.checkCases()
+	c.checkStatus()
+	c.checkDeadLetters()
+	c.checkAlerts()
+	c.checkBalance()
+	return c
+}
+
+func (c *comparison) checkDecisions() {
+	c.decisions = make(map[string]decision)
+	ids := make(map[string]bool)
+	for _, r := range c.cluster.ReadCommitted("refund-decisions") {
+		var d decision
+		in := json.NewDecoder(bytes.NewReader(r.Value))
+		in.UseNumber()
+		if err := in.Decode(&d); err != nil {
+			c.Fatalf("decision %s: %v", r.Value, err)
+		}
+		if _, twice := c.decisions[d.RefundID]; twice {
+			c.Errorf("refund %s is decided twice", d.RefundID)
+		}
+		if ids[d.DecisionID] {
+			c.Errorf("decision_id %s is there twice", d.DecisionID)
+		}
+		ids[d.DecisionID] = true
+		c.decisions[d.RefundID] = d
+		if string(r.Key) != d.RefundID {
+			c.Errorf("the decision on %s has key %q", d.RefundID, r.Key)
+		}
+		c.checkDecision(&d)
+	}
+	for refund := range c.expected {
+		if _, decided := c.decisions[refund]; !decided {
+			c.Errorf("refund %s was not decided", refund)
+		}
+	}
+}
+
+func (c *comparison) checkDecision(d *decision) {
+	want, known := c.expected[d.RefundID]
+	if !known {
+		c.Errorf("refund %s was decided, and nobody asked for it", d.RefundID)
+		return
+	}
+	got := d.seen(c.T)
+	for _, list := range []*[]string{&got.hits, &got.errors, &got.skipped, &want.hits, &want.errors, &want.skipped} {
+		slices.Sort(*list)
+		*list = slices.DeleteFunc(*list, func(s string) bool { return s == "" })
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(expected{})); diff != "" {
+		c.Errorf("refund %s (-model +decision):\n%s", d.RefundID, diff)
+	}
+	in := c.inputs[d.Source]
+	if in == nil {
+		c.Errorf("refund %s: no record at %v", d.RefundID, d.Source)
+		return
+	}
+	asked := parseRecord(c.T, in.Value)
+	if asked.text["refund_id"] != d.RefundID || asked.amount != units(c.T, d.Amount) || asked.text["currency"] != d.Currency {
+		c.Errorf("refund %s: at %v is another refund: %s", d.RefundID, d.Source, in.Value)
+	}
+	if d.DecidedBy != "engine" || d.Degraded || len(d.Warming) > 0 || !strings.HasPrefix(d.Ruleset, "sha256:") {
+		c.Errorf("refund %s: decided_by %q, degraded %v, warming %v, ruleset %q", d.RefundID, d.DecidedBy, d.Degraded, d.Warming, d.Ruleset)
+	}
+}
+
+// checkApproved wants each approved request once, byte for byte, with its key
+// and headers, and two headers of ours.
+func (c *comparison) checkApproved() {
+	approved := make(map[string]*kgo.Record)
+	for _, r := range c.cluster.ReadCommitted("refunds-approved") {
+		id := headerOf(r, "refundguard-decision-id")
+		if approved[id] != nil {
+			c.Errorf("decision %s is approved twice", id)
+		}
+		approved[id] = r
+	}
+	for refund, d := range c.decisions {
+		got := approved[d.DecisionID]
+		delete(approved, d.DecisionID)
+		if d.Outcome != "approve" {
+			if got != nil {
+				c.Errorf("refund %s is %s, and went out", refund, d.Outcome)
+			}
+			continue
+		}
+		if got == nil {
+			c.Errorf("refund %s is approved, and did not go out", refund)
+			continue
+		}
+		in := c.inputs[d.Source]
+		want := append(slices.Clone(in.Headers),
+			kgo.RecordHeader{Key: "refundguard-decision-id", Value: []byte(d.DecisionID)},
+			kgo.RecordHeader{Key: "refundguard-ruleset", Value: []byte(d.Ruleset)})
+		if !sameBytes(got.Value, in.Value) || !sameBytes(got.Key, in.Key) || !sameHeaders(got.Headers, want) {
+			c.Errorf("refund %s went out changed:\n%s %s %v\nasked:\n%s %s %v", refund, got.Key, got.Value, got.Headers, in.Key, in.Value, want)
+		}
+	}
+	for id, r := range approved {
+		c.Errorf("approved without a decision (%s): %s", id, r.Value)
+	}
+}
+
+func headerOf(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// sameBytes tells nil from empty: in Kafka they differ.
+func sameBytes(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
+
+func sameHeaders(a, b []kgo.RecordHeader) bool {
+	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && sameBytes(x.Value, y.Value) })
+}
+
+// checkCases wants one open case for each refund in review, with the request.
+func (c *comparison) checkCases() {
+	open := make(map[string][]byte)
+	for _, r := range c.cluster.ReadCommitted("refundguard-cases") {
+		open[string(r.Key)] = r.Value
+	}
+	for refund, d := range c.decisions {
+		request, held := open[refund]
+		if held != (d.Outcome == "review") || held && !bytes.Equal(request, c.inputs[d.Source].Value) {
+			c.Errorf("refund %s is %s; its open case is %q", refund, d.Outcome, request)
+		}
+		delete(open, refund)
+	}
+	if len(open) > 0 {
+		c.Errorf("%d cases of no refund", len(open))
+	}
+}
+
+// checkStatus wants the customer to be told of each decision once.
+func (c *comparison) checkStatus() {
+	told := make(map[string]string)
+	for _, r := range c.cluster.ReadCommitted("refund-status") {
+		var s struct {
+			RefundID string `json:"refund_id"`
+			Status   string
+		}
+		if err := json.Unmarshal(r.Value, &s); err != nil {
+			c.Fatalf("status %s: %v", r.Value, err)
+		}
+		if s.Status != "received" {
+			told[s.RefundID] += s.Status
+		}
+	}
+	for refund, d := range c.decisions {
+		want := map[string]string{"approve": "approved", "review": "in_review", "reject": "rejected"}[d.Outcome]
+		if told[refund] != want {
+			c.Errorf("refund %s is %s; its customer was told %q", refund, d.Outcome, told[refund])
+		}
+	}
+}
+
+// checkDeadLetters wants each refused record there once, unchanged, with where
+// it stood and why it was refused. A record is known by its bytes: one that is
+// sent several times can have several fates.
+func (c *comparison) checkDeadLetters() {
+	type refused struct{ topic, key, value, code string }
+	want := make(map[refused]int)
+	for _, s := range c.world.sent {
+		switch s.fate {
+		case isEvent, isDuplicate, isUpdate:
+		default:
+			want[refused{s.record.Topic, string(s.record.Key), string(s.record.Value), s.fate}]++
+		}
+	}
+	got := make(map[refused]int)
+	places := make(map[source]bool)
+	for _, r := range c.cluster.ReadCommitted("dead-letters") {
+		at := source{Topic: headerOf(r, "__connect.errors.topic")}
+		partition, err1 := strconv.ParseInt(headerOf(r, "__connect.errors.partition"), 10, 32)
+		offset, err2 := strconv.ParseInt(headerOf(r, "__connect.errors.offset"), 10, 64)
+		at.Partition, at.Offset = int32(partition), offset
+		in := c.inputs[at]
+		if err1 != nil || err2 != nil || in == nil {
+			c.Errorf("a dead letter from %v, where nothing is: %v", at, r.Headers)
+			continue
+		}
+		if places[at] || !sameBytes(r.Value, in.Value) || !sameBytes(r.Key, in.Key) || !sameHeaders(r.Headers[:len(in.Headers)], in.Headers) {
+			c.Errorf("the dead letter from %v is changed or there twice: %.200s", at, r.Value)
+		}
+		places[at] = true
+		got[refused{at.Topic, string(r.Key), string(r.Value), headerOf(r, "refundguard-code")}]++
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		c.Errorf("dead letters (-want +got):\n%.4000s", diff)
+	}
+}
+
+// checkAlerts wants one alert for each hit of a live alert rule, and one for
+// each refused refund.
+func (c *comparison) checkAlerts() {
+	want := make(map[string]int)
+	for refund, e := range c.expected {
+		for _, rule := range c.world.model.rules {
+			if rule.action == "alert" && !rule.shadow && slices.Contains(e.hits, rule.id) {
+				want[rule.id+" "+refund]++
+			}
+		}
+	}
+	for _, s := range c.world.sent {
+		switch s.fate {
+		case isEvent, isDuplicate, isUpdate:
+		default:
+			if s.record.Topic == "refunds" {
+				want["dead-letter:"+s.fate]++
+			}
+		}
+	}
+	got := make(map[string]int)
+	ids := make(map[string]bool)
+	for _, r := range c.cluster.ReadCommitted("alerts") {
+		var a struct {
+			AlertID  string `json:"alert_id"`
+			RefundID string `json:"refund_id"`
+			Rule     string
+		}
+		if err := json.Unmarshal(r.Value, &a); err != nil {
+			c.Fatalf("alert %s: %v", r.Value, err)
+		}
+		if ids[a.AlertID] || a.AlertID == "" || string(r.Key) != a.AlertID {
+			c.Errorf("alert_id %q is there twice, or isn't the key %q", a.AlertID, r.Key)
+		}
+		ids[a.AlertID] = true
+		if strings.HasPrefix(a.Rule, "dead-letter:") {
+			got[a.Rule]++
+		} else {
+			got[a.Rule+" "+a.RefundID]++
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		c.Errorf("alerts (-want +got):\n%.4000s", diff)
+	}
+}
+
+// checkBalance wants the last progress to account for every refund record.
+func (c *comparison) checkBalance() {
+	outcomes := make(map[string]int64)
+	for _, d := range c.decisions {
+		outcomes[d.Outcome]++
+	}
+	w := c.world
+	duplicates, events := w.count("refunds", isDuplicate), w.count("refunds", isEvent)
+	want := balance{
+		Read:     int64(w.count("refunds", "")),
+		Approved: outcomes["approve"], InReview: outcomes["review"], Rejected: outcomes["reject"],
+		DeadLettered: int64(w.count("refunds", "") - duplicates - events), Duplicates: int64(duplicates),
+	}
+	want.History = int64(events) - want.Approved - want.InReview - want.Rejected
+	got := lastProgress(c.T, c.cluster).Balance
+	if got != want {
+		c.Errorf("the balance is %+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,219 @@
+// Package integration tests the service against a slow model, on what it writes
+// to Kafka: in process, or with REFUNDGUARD_TEST_KAFKA=apache on the real one.
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
+)
+
+// scene is a cluster with the input topics, and a world to write into them.
+type scene struct {
+	*testing.T
+	cluster  *kafkatest.Cluster
+	world    *world
+	settings settings
+	written  int
+}
+
+func newScene(t *testing.T, w *world, partitions int32) *scene {
+	t.Helper()
+	cluster := kafkatest.Start(t)
+	cluster.CreateTopics(partitions, nil, "refunds", "transactions")
+	return &scene{T: t, cluster: cluster, world: w,
+		settings: settings{Brokers: cluster.Brokers(), Rules: w.rules, DecideFrom: "earliest"}}
+}
+
+// next are the records up to the given share of all, and those of the same
+// event time as the last of them: what is decided at the end of the streams has
+// seen everything of its time.
+func (s *scene) next(share float64) []sent {
+	all := s.world.sent
+	end := max(s.written, int(share*float64(len(all))))
+	for end > 0 && end < len(all) && all[end].at == all[end-1].at {
+		end++
+	}
+	next := all[s.written:end]
+	s.written = end
+	return next
+}
+
+// write appends the world's records up to the given share of all.
+func (s *scene) write(share float64) {
+	s.Helper()
+	var records []*kgo.Record
+	for _, next := range s.next(share) {
+		records = append(records, next.record)
+	}
+	s.cluster.Produce(records...)
+}
+
+// feed writes up to the given share to a service that runs, as a source with
+// transactions of its own does: purchases before the refunds that see them,
+// each lot at once, and now and then something that it takes back. It needs
+// topics of one partition: of several, a reader can see a part of a lot.
+func (s *scene) feed(share float64) {
+	s.Helper()
+	cl := s.cluster.Client(kgo.TransactionalID("source"))
+	transact := func(end kgo.TransactionEndTry, records ...*kgo.Record) {
+		s.Helper()
+		if len(records) == 0 {
+			return
+		}
+		err := cl.BeginTransaction()
+		if err == nil {
+			err = cl.ProduceSync(s.Context(), records...).FirstErr()
+		}
+		if err == nil {
+			err = cl.EndTransaction(s.Context(), end)
+		}
+		if err != nil {
+			s.Fatalf("feed: %v", err)
+		}
+	}
+	for lot := 0; float64(s.written) < share*float64(len(s.world.sent)); lot++ {
+		byTopic := make(map[string][]*kgo.Record)
+		for _, next := range s.next(float64(s.written+40) / float64(len(s.world.sent))) {
+			byTopic[next.record.Topic] = append(byTopic[next.record.Topic], next.record)
+		}
+		transact(kgo.TryCommit, byTopic["transactions"]...)
+		if lot%3 == 0 {
+			transact(kgo.TryAbort, &kgo.Record{Topic: "refunds", Value: []byte("never said")})
+		}
+		transact(kgo.TryCommit, byTopic["refunds"]...)
+	}
+}
+
+// finish waits until the service has done everything, ends it and compares.
+func (s *scene) finish(sv *service) *comparison {
+	s.Helper()
+	sv.untilCaughtUp(s.cluster, admin(s.cluster))
+	sv.stop()
+	return compare(s.T, s.cluster, s.world)
+}
+
+// crashes writes all of the world, kills the service some times on its way
+// through, and then lets it end its work.
+func (s *scene) crashes(times int) *comparison {
+	s.Helper()
+	s.write(1)
+	adm := admin(s.cluster)
+	refunds := s.world.count("refunds", "")
+	for i := range times {
+		sv := startProcess(s.T, s.settings)
+		sv.until("some decisions", func() bool {
+			return decidedSoFar(s.T, adm) > int64(refunds*(i+1)/(times+2))
+		})
+		sv.crash()
+	}
+	return s.finish(start(s.T, s.settings))
+}
+
+// orderly stops the service half-way, and starts it again.
+func (s *scene) orderly() *comparison {
+	s.Helper()
+	s.write(0.5)
+	adm := admin(s.cluster)
+	sv := start(s.T, s.settings)
+	sv.until("some decisions", func() bool { return decidedSoFar(s.T, adm) > 0 })
+	sv.stop()
+	s.write(1)
+	return s.finish(start(s.T, s.settings))
+}
+
+func TestRetailYear(t *testing.T) {
+	s := newScene(t, retailWorld(t), 3)
+	s.write(1)
+	c := s.finish(start(t, s.settings))
+	c.checkAllPublished()
+}
+
+func TestRetailYearWithCrashes(t *testing.T) {
+	c := newScene(t, retailWorld(t), 3).crashes(3)
+	c.checkAllPublished()
+}
+
+// TestRetailYearFromTheMiddle leaves the first half of the year undecided: it
+// only feeds windows, and what was refunded.
+func TestRetailYearFromTheMiddle(t *testing.T) {
+	w := retailWorld(t)
+	from := time.Date(2010, 6, 1, 0, 0, 0, 0, time.UTC)
+	w.model.from = from.UnixMilli()
+	s := newScene(t, w, 2)
+	s.settings.DecideFrom = from.Format(time.RFC3339)
+	s.write(1)
+	c := s.finish(start(t, s.settings))
+	for refund, columns := range published(t) {
+		if d, decided := c.decisions[refund]; decided {
+			seen := d.seen(t)
+			checkPublished(t, refund, columns, seen.features, seen.hits)
+		}
+	}
+	if history := lastProgress(t, s.cluster).Balance.History; history == 0 || len(c.decisions) == 0 {
+		t.Errorf("%d refunds are history and %d decided", history, len(c.decisions))
+	}
+}
+
+// checkAllPublished compares all decisions with the figures that come with the
+// data set.
+func (c *comparison) checkAllPublished() {
+	c.Helper()
+	rows := published(c.T)
+	for refund, columns := range rows {
+		d, decided := c.decisions[refund]
+		if !decided {
+			c.Errorf("refund %s is not decided", refund)
+			continue
+		}
+		seen := d.seen(c.T)
+		checkPublished(c.T, refund, columns, seen.features, seen.hits)
+	}
+	c.Logf("%d refunds agree with the data set", len(rows))
+}
+
+func TestStrangeWorld(t *testing.T) {
+	for seed := range uint64(3) {
+		s := newScene(t, strangeWorld(t, seed, 3000), int32(1+seed))
+		s.write(1)
+		s.finish(start(t, s.settings))
+	}
+}
+
+func TestStrangeWorldStoppedHalfWay(t *testing.T) {
+	newScene(t, strangeWorld(t, 10, 3000), 2).orderly()
+}
+
+// TestStrangeWorldLive feeds a service that runs, is killed, and goes on.
+func TestStrangeWorldLive(t *testing.T) {
+	s := newScene(t, strangeWorld(t, 12, 3000), 1)
+	sv := startProcess(t, s.settings)
+	s.feed(0.4)
+	sv.crash()
+	s.feed(0.5)
+	sv = start(t, s.settings)
+	s.feed(1)
+	s.finish(sv)
+}
+
+// TestBrokerAway takes the broker away from a service at work, in good order
+// and without.
+func TestBrokerAway(t *testing.T) {
+	s := newScene(t, strangeWorld(t, 13, 3000), 1)
+	sv := start(t, s.settings)
+	s.feed(0.3)
+	s.cluster.Stop()
+	s.cluster.Restart()
+	s.feed(0.6)
+	s.cluster.Kill()
+	s.cluster.Restart()
+	s.feed(1)
+	s.finish(sv)
+}
+
+func TestStrangeWorldWithCrashes(t *testing.T) {
+	newScene(t, strangeWorld(t, 11, 6000), 2).crashes(3)
+}

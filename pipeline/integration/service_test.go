@@ -1,0 +1,261 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
+)
+
+// serviceEnv tells this test binary to be the service, in a process that a test
+// can kill.
+const serviceEnv = "REFUNDGUARD_TEST_SERVICE"
+
+// patience is how long a test waits for something that takes seconds.
+const patience = 3 * time.Minute
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(serviceEnv); text != "" {
+		serve(text)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// settings say which service.
+type settings struct {
+	Brokers    []string
+	Rules      string
+	DecideFrom string
+}
+
+// serve is the service in a process of its own. It ends with the test.
+func serve(text string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	var s settings
+	err := json.Unmarshal([]byte(text), &s)
+	if err == nil {
+		err = s.run(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run is the service from its configuration to its end. Epochs are small and
+// many, so that what happens between two of them happens often.
+func (s *settings) run(ctx context.Context, log *slog.Logger) error {
+	connection := kafka.DefaultConfig()
+	connection.SeedBrokers = s.Brokers
+	options, err := connection.Options(log)
+	if err != nil {
+		return err
+	}
+	config := pipeline.DefaultConfig()
+	config.Rules.Dir = s.Rules
+	config.Streams = map[string]pipeline.StreamConfig{"refunds": {DecideFrom: s.DecideFrom}}
+	config.Engine.BufferRecords = 256
+	config.Engine.CommitInterval = 5 * time.Millisecond
+	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
+	p, err := pipeline.New(config, pipeline.Deps{
+		Options: options, TransactionalID: connection.TransactionalID, CreateTopics: true,
+		Logger: log, Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+// service is a running service, in this process or in another.
+type service struct {
+	t    testing.TB
+	log  *logBuffer
+	done chan error // what it ended with
+
+	cancel func() // ends it in good order
+	kill   func() // ends it at once; only in a process of its own
+}
+
+// start runs the service in this process.
+func start(t testing.TB, s settings) *service {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	sv := &service{t: t, log: &logBuffer{}, done: make(chan error, 1), cancel: cancel}
+	log := slog.New(slog.NewTextHandler(sv.log, nil))
+	go func() { sv.done <- s.run(ctx, log) }()
+	t.Cleanup(sv.close)
+	return sv
+}
+
+// startProcess runs the service in a process of its own.
+func startProcess(t testing.TB, s settings) *service {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), serviceEnv+"="+string(text))
+	alive, err := cmd.StdinPipe() // closes when we are gone, however that happens
+	if err != nil {
+		t.Fatal(err)
+	}
+	sv := &service{t: t, log: &logBuffer{}, done: make(chan error, 1)}
+	cmd.Stdout, cmd.Stderr = sv.log, sv.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { sv.done <- cmd.Wait() }()
+	sv.cancel = func() { alive.Close() }
+	sv.kill = func() { cmd.Process.Kill() }
+	t.Cleanup(sv.close)
+	return sv
+}
+
+// stop ends the service in good order; crash pulls the plug.
+func (sv *service) stop() {
+	sv.t.Helper()
+	sv.cancel()
+	select {
+	case err := <-sv.done:
+		sv.done <- nil // for close
+		if err != nil {
+			sv.t.Fatalf("the service stopped with: %v\n%s", err, sv.log)
+		}
+	case <-time.After(patience):
+		sv.t.Fatalf("the service does not stop\n%s", sv.log)
+	}
+}
+
+func (sv *service) crash() {
+	sv.t.Helper()
+	sv.kill()
+	<-sv.done
+	sv.done <- nil
+}
+
+// close ends whatever still runs when the test is over.
+func (sv *service) close() {
+	sv.cancel()
+	select {
+	case <-sv.done:
+	case <-time.After(20 * time.Second):
+		if sv.kill != nil {
+			sv.kill()
+		}
+	}
+	if sv.t.Failed() || bytes.Contains(sv.log.Bytes(), []byte("DATA RACE")) {
+		sv.t.Errorf("the service said:\n%s", sv.log)
+	}
+}
+
+// check fails the test at once if the service has ended by itself.
+func (sv *service) check() {
+	sv.t.Helper()
+	select {
+	case err := <-sv.done:
+		sv.done <- nil
+		sv.t.Fatalf("the service ended by itself: %v\n%s", err, sv.log)
+	default:
+	}
+}
+
+// logBuffer keeps what a service says.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) Bytes() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.buf.Bytes())
+}
+
+func (l *logBuffer) String() string { return string(l.Bytes()) }
+
+// decidedSoFar is how far the decisions topic has grown, markers of
+// transactions included.
+func decidedSoFar(t testing.TB, admin *kadm.Client) (n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ends, err := admin.ListCommittedOffsets(ctx, "refund-decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil {
+			n += o.Offset
+		}
+	})
+	return n
+}
+
+// until waits for a condition, as long as the service runs.
+func (sv *service) until(what string, condition func() bool) {
+	sv.t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
+		sv.check()
+		if time.Now().After(deadline) {
+			sv.t.Fatalf("waited %s for %s\n%s", patience, what, sv.log)
+		}
+	}
+}
+
+// untilCaughtUp waits until the last progress covers everything in the inputs.
+func (sv *service) untilCaughtUp(cluster *kafkatest.Cluster, admin *kadm.Client) {
+	sv.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ends, err := admin.ListCommittedOffsets(ctx, "refunds", "transactions")
+	if err != nil {
+		sv.t.Fatal(err)
+	}
+	refunds := int64(len(cluster.ReadCommitted("refunds")))
+	sv.until("the inputs' end", func() bool {
+		p := lastProgress(sv.t, cluster)
+		applied := make(map[string]bool)
+		for _, s := range p.Streams {
+			applied[s.Topic] = true
+			for partition, at := range s.Partitions {
+				if end, ok := ends.Lookup(s.Topic, int32(partition)); ok && at.Applied < end.Offset {
+					return false
+				}
+			}
+		}
+		return applied["refunds"] && applied["transactions"] && p.Balance.Read == refunds
+	})
+}
+
+// admin is an administrative client of the cluster.
+func admin(cluster *kafkatest.Cluster) *kadm.Client {
+	return kadm.NewClient(cluster.Client(kgo.ClientID("test")))
+}

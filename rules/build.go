@@ -1,0 +1,162 @@
+package rules
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// maxFeatures bounds what one refund can cost.
+const maxFeatures = 1_000
+
+// compile makes the set of what was read.
+func (d *draft) compile(o Options) (*Set, error) {
+	s := &Set{Version: d.folder.version(), Policy: d.policy, files: d.folder.tried()}
+	convert, err := newConverter(o)
+	if err != nil {
+		return nil, err
+	}
+	refunds, transactions := d.schema.Stream("refunds"), d.schema.Stream("transactions")
+	if refunds == nil || transactions == nil {
+		return nil, fmt.Errorf("the schema lacks the stream refunds or transactions")
+	}
+	s.convert = convert
+	s.fields = schemaSlots{amount: refunds.Slot("amount"), currency: refunds.Slot("currency")}
+
+	d.parseMacros()
+	b := newBuilder()
+	for _, rd := range d.rules {
+		target := b
+		if rd.Mode == Off {
+			target = newBuilder() // checked like the others, but nothing is kept for it
+		}
+		d.compileRule(rd, target, o.Strict)
+		s.Rules = append(s.Rules, rd.Rule)
+		if rd.Mode != Off {
+			s.active = append(s.active, rd.Rule)
+		}
+	}
+	d.checkUnused(o.Strict)
+	if n := len(b.features); n > maxFeatures {
+		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("the set has %d different past-events expressions: more than %d", n, maxFeatures), Hint: "each is computed for every refund: share windows between rules"})
+	}
+	for _, name := range b.wide {
+		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("%s: more than %d different sums and distincts", name, maxColumns)})
+	}
+	d.errs = d.errs.tidy()
+	if hasFault(d.errs) {
+		return nil, d.errs
+	}
+	s.Warnings = d.errs
+	b.finish(s)
+	return s, nil
+}
+
+func (d *draft) newCompiler(b *builder, rule string, strict bool) *compiler {
+	return &compiler{
+		d: d, b: b, rule: rule, strict: strict, errs: &d.errs,
+		stream: d.schema.Stream("refunds"), original: d.schema.Stream("transactions"),
+		runes: map[*text][]rune{}, groups: map[*text]map[int]int{},
+	}
+}
+
+func (d *draft) compileRule(rd *ruleDraft, b *builder, strict bool) {
+	if rd.when.file != nil && len(rd.when.value) <= maxCondition {
+		c := d.newCompiler(b, rd.ID, strict)
+		c.silent = rd.saysOnMissing
+		rd.cond = c.condition(&rd.when)
+	}
+	if rd.hasMessage {
+		rd.Rule.message = d.newCompiler(b, rd.ID, strict).template(&rd.message)
+	}
+	if rd.hasCustomMessage {
+		rd.Rule.customerMessage = d.newCompiler(b, rd.ID, strict).template(&rd.customerMessage)
+	}
+}
+
+// parseMacros parses the macros, refuses those that use themselves, and
+// measures the others.
+func (d *draft) parseMacros() {
+	names := make([]string, 0, len(d.macros))
+	for name := range d.macros {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		m := d.macros[name]
+		if len(m.body.value) > maxCondition {
+			d.errs = append(d.errs, m.body.report("", 0, fmt.Sprintf("longer than %d bytes", maxCondition), ""))
+			continue
+		}
+		tree, fault := parseText(&m.body, "")
+		if fault != nil {
+			d.errs = append(d.errs, fault)
+			continue
+		}
+		m.tree = tree
+	}
+	state := map[string]int{}
+	for _, name := range names {
+		d.measureMacro(name, state, nil)
+	}
+}
+
+// measureMacro visits what a macro is made of, depth first. state is 1 while a
+// macro is being visited, 2 after.
+func (d *draft) measureMacro(name string, state map[string]int, path []string) {
+	m := d.macros[name]
+	if m.tree == nil || state[name] == 2 {
+		return
+	}
+	path = append(path, name)
+	if state[name] == 1 {
+		d.errs = append(d.errs, m.body.report("", 0, "it uses itself: "+strings.Join(path, " → "), "write one of them out"))
+		m.tree = nil
+		return
+	}
+	state[name] = 1
+	ast.Walk(&m.tree, visitor(func(n ast.Node) {
+		if id, ok := n.(*ast.IdentifierNode); ok && d.macros[id.Value] != nil {
+			d.measureMacro(id.Value, state, path)
+		}
+	}))
+	state[name] = 2
+	if m.tree != nil {
+		c := d.newCompiler(nil, "", false)
+		m.size = c.size(m.tree)
+	}
+}
+
+type visitor func(ast.Node)
+
+func (v visitor) Visit(n *ast.Node) { v(*n) }
+
+// checkUnused warns of lists and macros that no rule uses. Those macros are
+// compiled all the same, so that their faults show.
+func (d *draft) checkUnused(strict bool) {
+	for name, m := range d.macros {
+		if m.used || m.tree == nil {
+			continue
+		}
+		d.errs = append(d.errs, m.name.warn("macro "+name+" is not used", "remove it"))
+		if m.size <= maxNodes {
+			c := d.newCompiler(newBuilder(), "", strict)
+			c.scope = inMessage
+			c.text = &m.body
+			c.expr(m.tree)
+		}
+	}
+	for name, l := range d.lists {
+		if !l.used {
+			d.errs = append(d.errs, l.name.warn("list "+name+" is not used", "remove it"))
+		}
+	}
+}
+
+func (t *text) warn(message, hint string) *Error {
+	e := t.report("", 0, message, hint)
+	e.Warning = true
+	return e
+}

@@ -1,0 +1,106 @@
+package rules
+
+import (
+	"sort"
+	"strings"
+)
+
+// builder gathers what the conditions of a set need of past events, each thing
+// once.
+type builder struct {
+	series   []Series
+	lookups  []Lookup
+	features []Feature
+	baseUsed bool
+	ever     []bool // by series: some window is everything
+	wide     []string
+
+	seriesAt, lookupAt, featureAt map[string]int
+}
+
+// maxColumns is how many columns a series can have: its events tell which are
+// present in 32 bits.
+const maxColumns = 32
+
+func newBuilder() *builder {
+	return &builder{seriesAt: map[string]int{}, lookupAt: map[string]int{}, featureAt: map[string]int{}}
+}
+
+// feature gives a past-events expression its slot.
+func (b *builder) feature(p *pastExpr) int {
+	if slot, ok := b.featureAt[p.text]; ok {
+		return slot
+	}
+	s := b.addSeries(p)
+	f := Feature{
+		Text: p.text, Lookup: b.addLookup(p, s), Aggregate: p.aggregate, Column: -1,
+		Within: p.within, Delayed: p.delayed, Ever: p.ever,
+	}
+	if p.column != nil {
+		f.Column = b.addColumn(s, p.column)
+		f.kind = p.column.Kind
+		f.Money = f.kind == ColumnMoney
+	}
+	slot := len(b.features)
+	b.features = append(b.features, f)
+	b.featureAt[p.text] = slot
+	return slot
+}
+
+func (b *builder) addSeries(p *pastExpr) int {
+	i, ok := b.seriesAt[p.series]
+	if !ok {
+		i = len(b.series)
+		b.seriesAt[p.series] = i
+		b.series = append(b.series, Series{
+			Name: p.series, Source: p.source, Stream: p.stream,
+			keys: p.keys, where: p.where, currency: currencySlot(p.stream),
+		})
+		b.ever = append(b.ever, false)
+	}
+	s := &b.series[i]
+	s.Horizon = max(s.Horizon, p.within+p.delayed)
+	b.ever[i] = b.ever[i] || p.ever
+	return i
+}
+
+func (b *builder) addLookup(p *pastExpr, series int) int {
+	key := strings.Join(p.keyText, ", ")
+	name := p.series + "\x00" + key
+	i, ok := b.lookupAt[name]
+	if !ok {
+		i = len(b.lookups)
+		b.lookupAt[name] = i
+		b.lookups = append(b.lookups, Lookup{Series: series, Key: key, keys: p.keyExprs})
+	}
+	return i
+}
+
+func (b *builder) addColumn(series int, c *Column) int {
+	s := &b.series[series]
+	for i := range s.Columns {
+		if s.Columns[i].Field == c.Field && s.Columns[i].Kind == c.Kind {
+			return i
+		}
+	}
+	s.Columns = append(s.Columns, *c)
+	if len(s.Columns) == maxColumns+1 {
+		b.wide = append(b.wide, s.Name)
+	}
+	return len(s.Columns) - 1
+}
+
+// finish hands everything to the set.
+func (b *builder) finish(s *Set) {
+	for i, ever := range b.ever {
+		if ever {
+			b.series[i].Horizon = 0
+		}
+	}
+	s.Series, s.Lookups, s.Features, s.baseUsed = b.series, b.lookups, b.features, b.baseUsed
+	s.order = make([]int, len(b.features))
+	for i := range s.order {
+		s.order[i] = i
+	}
+	sort.Slice(s.order, func(i, j int) bool { return b.features[s.order[i]].Text < b.features[s.order[j]].Text })
+}

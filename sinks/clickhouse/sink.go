@@ -1,0 +1,201 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/sinks"
+)
+
+// maxInserts is how many batches are encoded and sent at a time.
+const maxInserts = 4
+
+// Topics are the names of the topics that are copied.
+type Topics struct {
+	Decisions, Alerts, DeadLetters string
+}
+
+func (t Topics) names() []string { return []string{t.Decisions, t.Alerts, t.DeadLetters} }
+
+func (t Topics) kind(topic string) kind {
+	switch topic {
+	case t.Decisions:
+		return decisionRecords
+	case t.Alerts:
+		return alertRecords
+	}
+	return deadLetterRecords
+}
+
+// Deps is what a Sink is given.
+type Deps struct {
+	Options    []kgo.Opt // of every Kafka client: brokers, TLS, SASL, hooks
+	Topics     Topics
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: metrics are not exported
+}
+
+// Sink copies topics to ClickHouse. Any number of them may share the group.
+type Sink struct {
+	cfg     Config
+	topics  Topics
+	options []kgo.Opt
+	log     *slog.Logger
+	metrics *metrics
+	opts    *ch.Options
+	conn    driver.Conn
+	slots   chan struct{} // one per insert under way
+	trouble troubles
+	session atomic.Pointer[session] // the present or last one
+}
+
+// New checks the configuration and makes no connection. Close the Sink in the
+// end.
+func New(cfg Config, deps Deps) (*Sink, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[string]bool)
+	for _, topic := range deps.Topics.names() {
+		if topic == "" || seen[topic] {
+			return nil, fmt.Errorf("topics: the names %q must be three", deps.Topics.names())
+		}
+		seen[topic] = true
+	}
+	if err := kgo.ValidateOpts(deps.Options...); err != nil {
+		return nil, fmt.Errorf("options of the Kafka client: %w", err)
+	}
+	conn, err := ch.Open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("options of the ClickHouse client: %w", err)
+	}
+	s := &Sink{
+		cfg: cfg, topics: deps.Topics, options: deps.Options, log: deps.Logger,
+		opts: opts, conn: conn, slots: make(chan struct{}, maxInserts),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.metrics = newMetrics(deps.Registerer, deps.Topics, func(topic string) float64 {
+		if ses := s.session.Load(); ses != nil {
+			return float64(ses.lag(topic))
+		}
+		return 0
+	})
+	return s, nil
+}
+
+// Close gives the connections up. Run has returned by then.
+func (s *Sink) Close() error { return s.conn.Close() }
+
+// Run copies until ctx ends, and returns nil then. Whatever fails meanwhile is
+// tried again; Ready says what. Within 10 s after ctx has ended it has stopped,
+// with nothing lost: what was under way is repeated by the next start.
+func (s *Sink) Run(ctx context.Context) error {
+	if err := s.persist(ctx, "clickhouse", s.prepare); err != nil {
+		return nil
+	}
+	backoff := sinks.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second}
+	for {
+		started := time.Now()
+		err := s.consume(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(started) > time.Minute {
+			backoff.Reset()
+		}
+		s.trouble.report(s.log, "kafka", err)
+		if backoff.Wait(ctx, 0) != nil {
+			return nil
+		}
+	}
+}
+
+// prepare waits for no one: it fails where ClickHouse is gone.
+func (s *Sink) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if !s.cfg.Migrate {
+		return s.Ping(ctx)
+	}
+	applied, err := migrate(ctx, s.opts)
+	if len(applied) > 0 {
+		s.log.Info("ClickHouse tables made or changed", "database", s.cfg.Database, "migrations", applied)
+	}
+	return err
+}
+
+// Ping asks whether ClickHouse answers and knows our user and database.
+func (s *Sink) Ping(ctx context.Context) error {
+	return fault("ask ClickHouse whether it is there", s.conn.Ping(ctx))
+}
+
+// Ready is nil while all goes well, else what doesn't work and since when.
+func (s *Sink) Ready() error { return s.trouble.first() }
+
+// Counts is how many rows each table has, repeats counted once.
+func (s *Sink) Counts(ctx context.Context) (map[string]uint64, error) {
+	counts := make(map[string]uint64)
+	for _, table := range tableNames() {
+		var n uint64
+		query := "SELECT count() FROM " + table + " FINAL SETTINGS do_not_merge_across_partitions_select_final = 1"
+		if err := s.conn.QueryRow(ctx, query).Scan(&n); err != nil {
+			return nil, fault("count the rows of "+table, err)
+		}
+		counts[table] = n
+	}
+	return counts, nil
+}
+
+// Drained reports whether all before these offsets (by topic and partition,
+// each one past the last) is stored and committed.
+func (s *Sink) Drained(ctx context.Context, ends map[string]map[int32]int64) (bool, error) {
+	client, err := kgo.NewClient(s.options...)
+	if err != nil {
+		return false, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	defer client.Close()
+	adm := kadm.NewClient(client)
+	committed, err := adm.FetchOffsets(ctx, s.cfg.Group)
+	if err = errors.Join(err, committed.Error()); err != nil {
+		return false, kafkaFault("ask for the offsets of group "+s.cfg.Group, err)
+	}
+	topics := make([]string, 0, len(ends))
+	for topic := range ends {
+		topics = append(topics, topic)
+	}
+	starts, err := adm.ListStartOffsets(ctx, topics...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return false, kafkaFault("ask where topics begin", err)
+	}
+	for topic, partitions := range ends {
+		for partition, end := range partitions {
+			var at int64
+			if start, ok := starts.Lookup(topic, partition); ok {
+				at = start.Offset
+			}
+			if o, ok := committed.Lookup(topic, partition); ok {
+				at = max(at, o.At)
+			}
+			if at < end {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,214 @@
+package clickhouse
+
+import (
+	"github.com/shopspring/decimal"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// Names of the tables. What they hold is said by the migrations, column by
+// column.
+const (
+	decisionsTable   = "decisions"
+	hitsTable        = "hits"
+	alertsTable      = "alerts"
+	deadLettersTable = "dead_letters"
+	unreadableTable  = "unreadable"
+)
+
+// tableNames lists them all.
+func tableNames() []string {
+	return []string{decisionsTable, hitsTable, alertsTable, deadLettersTable, unreadableTable}
+}
+
+type decisionRow struct {
+	*event.Decision
+	rec *kgo.Record
+}
+
+type hitRow struct {
+	*event.Decision
+	hit *event.Hit
+	rec *kgo.Record
+}
+
+type alertRow struct {
+	*event.Alert
+	rec *kgo.Record
+}
+
+type deadLetterRow struct {
+	*event.DeadLetter
+	rec *kgo.Record
+}
+
+type unreadableRow struct {
+	err error
+	rec *kgo.Record
+}
+
+// origin adds where a row's record is.
+func origin[T any](columns []column[T], rec func(*T) *kgo.Record) []column[T] {
+	return append(columns,
+		each("kafka_topic", func(r *T) string { return rec(r).Topic }),
+		each("kafka_partition", func(r *T) int32 { return rec(r).Partition }),
+		each("kafka_offset", func(r *T) int64 { return rec(r).Offset }),
+	)
+}
+
+func decisions() *table[decisionRow] {
+	type row = decisionRow
+	original := func(r *row) event.Original {
+		if r.Original == nil {
+			return event.Original{}
+		}
+		return *r.Original
+	}
+	return &table[row]{decisionsTable, func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
+		each("decision_id", func(r *row) string { return r.DecisionID }),
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("transaction_id", func(r *row) string { return r.TransactionID }),
+		each("customer_id", func(r *row) string { return r.CustomerID }),
+		each("merchant_id", func(r *row) string { return r.MerchantID }),
+		money("amount", func(r *row) event.Money { return r.Amount }),
+		each("currency", func(r *row) string { return r.Currency.String() }),
+		each("outcome", func(r *row) string { return r.Outcome.String() }),
+		each("decided_by", func(r *row) string { return r.DecidedBy }),
+		each("reason", func(r *row) string { return r.Reason }),
+		each("score", func(r *row) int64 { return r.Score }),
+		one("rules", func(r *row) []string { return hitRules(r.Hits, false) }),
+		one("shadow_rules", func(r *row) []string { return hitRules(r.Hits, true) }),
+		one("failed_rules", func(r *row) []string {
+			var rules []string
+			for i := range r.Errors {
+				rules = append(rules, r.Errors[i].Rule)
+			}
+			return rules
+		}),
+		one("skipped_rules", func(r *row) []string { return r.Skipped }),
+		one("features", func(r *row) map[string]string { return features(r.Features) }),
+		one("warming", func(r *row) []string { return r.Warming }),
+		each("degraded", func(r *row) bool { return r.Degraded }),
+		each("holdout", func(r *row) bool { return r.Holdout }),
+		each("original_amount", func(r *row) *decimal.Decimal { return orNull(original(r).Amount) }),
+		each("original_currency", func(r *row) string { return original(r).Currency.String() }),
+		each("original_occurred_at", func(r *row) *int64 {
+			if r.Original == nil {
+				return nil
+			}
+			at := storable(r.Original.OccurredAt)
+			return &at
+		}),
+		each("original_instrument_id", func(r *row) string { return original(r).InstrumentID }),
+		each("ruleset", func(r *row) string { return r.Ruleset }),
+		moment("occurred_at", func(r *row) int64 { return r.OccurredAt }),
+		moment("received_at", func(r *row) int64 { return r.ReceivedAt }),
+		moment("decided_at", func(r *row) int64 { return r.DecidedAt }),
+		each("source_topic", func(r *row) string { return r.Source.Topic }),
+		each("source_partition", func(r *row) int32 { return r.Source.Partition }),
+		each("source_offset", func(r *row) int64 { return r.Source.Offset }),
+		each("raw", func(r *row) string { return string(r.rec.Value) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func hits() *table[hitRow] {
+	type row = hitRow
+	return &table[row]{hitsTable, func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
+		each("rule", func(r *row) string { return r.hit.Rule }),
+		each("mode", func(r *row) string { return r.hit.Mode }),
+		each("action", func(r *row) string { return r.hit.Action }),
+		each("score", func(r *row) int64 { return r.hit.Score }),
+		each("severity", func(r *row) string { return r.hit.Severity }),
+		each("reason", func(r *row) string { return r.hit.Reason }),
+		each("message", func(r *row) string { return r.hit.Message }),
+		each("decision_id", func(r *row) string { return r.DecisionID }),
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("transaction_id", func(r *row) string { return r.TransactionID }),
+		each("customer_id", func(r *row) string { return r.CustomerID }),
+		each("merchant_id", func(r *row) string { return r.MerchantID }),
+		money("amount", func(r *row) event.Money { return r.Amount }),
+		each("currency", func(r *row) string { return r.Currency.String() }),
+		each("outcome", func(r *row) string { return r.Outcome.String() }),
+		each("decided_by", func(r *row) string { return r.DecidedBy }),
+		each("ruleset", func(r *row) string { return r.Ruleset }),
+		moment("occurred_at", func(r *row) int64 { return r.OccurredAt }),
+		moment("decided_at", func(r *row) int64 { return r.DecidedAt }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func alerts() *table[alertRow] {
+	type row = alertRow
+	return &table[row]{alertsTable, func(r *row) int64 { return r.At }, origin([]column[row]{
+		each("alert_id", func(r *row) string { return r.AlertID }),
+		each("rule", func(r *row) string { return r.Rule }),
+		each("severity", func(r *row) string { return r.Severity }),
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("transaction_id", func(r *row) string { return r.TransactionID }),
+		each("customer_id", func(r *row) string { return r.CustomerID }),
+		each("merchant_id", func(r *row) string { return r.MerchantID }),
+		each("device_id", func(r *row) string { return r.DeviceID }),
+		each("instrument_id", func(r *row) string { return r.InstrumentID }),
+		each("outcome", func(r *row) string { return r.Outcome }),
+		each("amount", func(r *row) *decimal.Decimal { return orNull(r.Amount) }),
+		each("currency", func(r *row) string { return r.Currency.String() }),
+		each("message", func(r *row) string { return r.Message }),
+		moment("at", func(r *row) int64 { return r.At }),
+		each("raw", func(r *row) string { return string(r.rec.Value) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func deadLetters() *table[deadLetterRow] {
+	type row = deadLetterRow
+	return &table[row]{deadLettersTable, func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
+		each("code", func(r *row) string { return r.Code }),
+		each("field", func(r *row) string { return r.Field }),
+		each("message", func(r *row) string { return r.Message }),
+		each("source_topic", func(r *row) string { return r.Topic }),
+		each("source_partition", func(r *row) int32 { return r.Partition }),
+		each("source_offset", func(r *row) int64 { return r.Offset }),
+		moment("received_at", func(r *row) int64 { return r.Timestamp }),
+		moment("refused_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }),
+		each("key", func(r *row) string { return string(r.rec.Key) }),
+		each("value", func(r *row) string { return string(r.rec.Value) }),
+		one("headers", func(r *row) map[string]string { return headerMap(r.rec.Headers) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func unreadable() *table[unreadableRow] {
+	type row = unreadableRow
+	return &table[row]{unreadableTable, func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
+		moment("written_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }),
+		each("error", func(r *row) string { return r.err.Error() }),
+		each("key", func(r *row) string { return string(r.rec.Key) }),
+		each("value", func(r *row) string { return string(r.rec.Value) }),
+		one("headers", func(r *row) map[string]string { return headerMap(r.rec.Headers) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func hitRules(hits []event.Hit, shadow bool) []string {
+	var rules []string
+	for i := range hits {
+		if (hits[i].Mode == "shadow") == shadow {
+			rules = append(rules, hits[i].Rule)
+		}
+	}
+	return rules
+}
+
+// orNull is an amount, or NULL where 0 stands for none.
+func orNull(m event.Money) *decimal.Decimal {
+	if m == 0 {
+		return nil
+	}
+	d := decimal.New(int64(m), -4)
+	return &d
+}
+
+func headerMap(headers []kgo.RecordHeader) map[string]string {
+	m := make(map[string]string, len(headers))
+	for _, h := range headers {
+		m[h.Key] = string(h.Value)
+	}
+	return m
+}
