@@ -18,7 +18,8 @@ import (
 // open connects, fences whoever had the transactional.id before, and makes
 // sure that the topics are there.
 func (s *session) open(ctx context.Context) (err error) {
-	base, err := kgo.NewClient(s.cfg.options...)
+	// A topic that was just created must not be remembered as unknown.
+	base, err := kgo.NewClient(append(slices.Clone(s.cfg.options), kgo.MetadataMinAge(100*time.Millisecond))...)
 	if err != nil {
 		return fatalf("kafka client: %w", err)
 	}

@@ -195,16 +195,17 @@ func equalText(xf fn, y operand, yf fn, xn, yn Value, equal bool) fn {
 
 // in is x in lists.NAME, x in [a, b] and x in 1..5.
 func (c *compiler) in(n *ast.BinaryNode) operand {
+	onNil := c.nilMatch(n)
 	x := c.expr(n.Left)
 	if x.typ == typeNil {
 		return c.failAt(x, "nil is in no list", "test it with == nil")
 	}
 	switch right := n.Right.(type) {
 	case *ast.ArrayNode:
-		return c.inArray(n, x, right)
+		return c.inArray(n, x, right, onNil)
 	case *ast.BinaryNode:
 		if right.Operator == ".." {
-			return c.inRange(n, x, right)
+			return c.inRange(n, x, right, onNil)
 		}
 	}
 	y := c.expr(n.Right)
@@ -217,7 +218,7 @@ func (c *compiler) in(n *ast.BinaryNode) operand {
 	if x.typ != typeText {
 		return c.failAt(x, "lists hold text, and this is "+x.typ.String(), "write x in [1, 2]")
 	}
-	xn := c.need(x, boolValue(false))
+	xn := c.need(x, onNil)
 	xf, list := x.fn, y.list
 	return operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
 		v := xf(f, e)
@@ -229,11 +230,11 @@ func (c *compiler) in(n *ast.BinaryNode) operand {
 	}}
 }
 
-func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) operand {
+func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode, onNil Value) operand {
 	if len(array.Nodes) == 0 {
 		return c.fail(array, "the list is empty: nothing is in it", "")
 	}
-	xn := c.need(x, boolValue(false))
+	xn := c.need(x, onNil)
 	var tests []fn
 	konst := []operand{x}
 	mark := len(c.known)
@@ -247,7 +248,7 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) o
 			return c.failAt(y, fmt.Sprintf("%s can't be in a list with %s", x.typ, y.typ), mismatchHint(x, y))
 		}
 		c.checkValue(x, y)
-		yn := c.need(y, boolValue(false))
+		yn := c.need(y, onNil)
 		c.known = c.known[:mark] // an earlier item may have ended the search
 		konst = append(konst, y)
 		tests = append(tests, compareFn("==", operand{typ: x.typ, fn: x.fn}, y, xn, yn))
@@ -255,7 +256,7 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) o
 	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
 		var v Value
 		for _, test := range tests {
-			if v = test(f, e); v.broken() || v.Num != 0 {
+			if v = test(f, e); v.unusable() || v.Num != 0 {
 				return v
 			}
 		}
@@ -263,7 +264,7 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode) o
 	}}, konst...)
 }
 
-func (c *compiler) inRange(n *ast.BinaryNode, x operand, r *ast.BinaryNode) operand {
+func (c *compiler) inRange(n *ast.BinaryNode, x operand, r *ast.BinaryNode, onNil Value) operand {
 	low, high := c.expr(r.Left), c.expr(r.Right)
 	if x.typ == typeBad || low.typ == typeBad || high.typ == typeBad {
 		return bad(n)
@@ -274,7 +275,7 @@ func (c *compiler) inRange(n *ast.BinaryNode, x operand, r *ast.BinaryNode) oper
 	if low.value.Num > high.value.Num {
 		return c.fail(r, "the range is empty: it ends before it begins", "")
 	}
-	xn := c.need(x, boolValue(false))
+	xn := c.need(x, onNil)
 	xf, from, to := x.fn, low.value.Num, high.value.Num
 	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
 		v := xf(f, e)

@@ -38,7 +38,8 @@ type compiler struct {
 	stream   *event.Stream // whose fields names stand for
 	original *event.Stream // nil where there is no original
 	known    facts
-	silent   bool // the rule says what a missing value means
+	negated  *ast.BinaryNode // see negatedOperator
+	silent   bool            // the rule says what a missing value means
 	strict   bool
 	errs     *Errors
 	lists    []*list // those that were read

@@ -25,6 +25,7 @@ func (c *compiler) unary(n *ast.UnaryNode) operand {
 	if inner, ok := n.Node.(*ast.BinaryNode); ok && inner.Operator == "??" && !c.bracketed(n, inner) {
 		return c.fail(n, n.Operator+" and ?? can't be mixed without brackets", fmt.Sprintf("write %s(x ?? y) or (%s x) ?? y", n.Operator, n.Operator))
 	}
+	c.negated = negatedOperator(n)
 	x := c.expr(n.Node)
 	switch n.Operator {
 	case "not", "!":
@@ -47,6 +48,25 @@ func (c *compiler) unary(n *ast.UnaryNode) operand {
 		}
 		return negate(v)
 	}}, x)
+}
+
+// negatedOperator is the in, contains, … of x not in y; nil for not (x in y).
+// The parser gives both places to the operator.
+func negatedOperator(n *ast.UnaryNode) *ast.BinaryNode {
+	inner, ok := n.Node.(*ast.BinaryNode)
+	if !ok || inner.Location() != n.Location() {
+		return nil
+	}
+	return inner
+}
+
+// nilMatch is what in, contains, … give for a nil in where(…): false, and so it
+// is for not in, not contains, ….
+func (c *compiler) nilMatch(n *ast.BinaryNode) Value {
+	if c.negated == n {
+		return Value{}
+	}
+	return boolValue(false)
 }
 
 func (c *compiler) not(n ast.Node, x operand) operand {
@@ -290,6 +310,7 @@ func (c *compiler) conditional(n *ast.ConditionalNode) operand {
 
 // textual is contains, startsWith, endsWith and matches.
 func (c *compiler) textual(n *ast.BinaryNode) operand {
+	onNil := c.nilMatch(n)
 	x, y := c.expr(n.Left), c.expr(n.Right)
 	if x.typ == typeBad || y.typ == typeBad {
 		return bad(n)
@@ -299,7 +320,7 @@ func (c *compiler) textual(n *ast.BinaryNode) operand {
 			return c.failAt(o, n.Operator+" needs text, not "+o.typ.String(), "")
 		}
 	}
-	xn, yn := c.need(x, boolValue(false)), c.need(y, boolValue(false))
+	xn, yn := c.need(x, onNil), c.need(y, onNil)
 	test := map[string]func(string, string) bool{
 		"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
 	}[n.Operator]

@@ -44,6 +44,10 @@ func (c *compiler) print(n ast.Node, above int) string {
 		return name(n.Key) + ": " + c.print(n.Value, 0)
 	case *ast.UnaryNode:
 		op := n.Operator
+		if inner := negatedOperator(n); inner != nil {
+			p := operator.Binary[inner.Operator].Precedence
+			return bracket(p < above, c.print(inner.Left, p)+" not "+inner.Operator+" "+c.print(inner.Right, p+1))
+		}
 		if op == "!" || op == "not" {
 			op = "not "
 		}

@@ -127,7 +127,9 @@ func (l *loaded) readSecrets() (faults settings.Faults) {
 // connects to nothing.
 func (l *loaded) check() error {
 	faults := slices.Clone(l.faults)
-	add := func(prefix string, err error) { faults = append(faults, l.from.Faults(prefix, err)...) }
+	add := func(prefix string, err error) {
+		faults = append(faults, l.faults.Missing(l.from.Faults(prefix, err))...)
+	}
 	if err := l.Kafka.Validate(); err != nil {
 		add("kafka", err)
 	} else if _, err := l.Kafka.Options(slog.New(slog.DiscardHandler)); err != nil {
@@ -135,11 +137,9 @@ func (l *loaded) check() error {
 	}
 	add("", l.Pipeline.Validate())
 	if l.clickhouseOn() {
-		add("clickhouse", l.ClickHouse.Validate())
+		add("clickhouse", checkClickHouse(l.ClickHouse, l.Pipeline.Names()))
 	}
-	if len(l.faults) == 0 { // else their secrets may be missing because of a fault already told
-		add("", l.Webhooks.Validate())
-	}
+	add("", l.Webhooks.Validate())
 	add("http", l.HTTP.validate())
 	add("log", l.Log.validate())
 	if len(faults) == 0 {
@@ -153,6 +153,22 @@ func (l *loaded) check() error {
 // a fault rather than a sink that is silently off.
 func (l *loaded) clickhouseOn() bool {
 	return len(l.ClickHouse.Addr) > 0 || l.from.Set("clickhouse")
+}
+
+// checkClickHouse builds what run would, which reads the files that are named.
+func checkClickHouse(c clickhouse.Config, topics pipeline.Topics) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	sink, err := clickhouse.New(c, clickhouse.Deps{Topics: clickhouseTopics(topics)})
+	if err != nil {
+		return err
+	}
+	return sink.Close()
+}
+
+func clickhouseTopics(t pipeline.Topics) clickhouse.Topics {
+	return clickhouse.Topics{Decisions: t.Decisions, Alerts: t.Alerts, DeadLetters: t.DeadLetters}
 }
 
 func (c httpConfig) validate() error {

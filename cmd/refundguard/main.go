@@ -46,7 +46,8 @@ func newRootCmd() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newMigrateCmd(), newVersionCmd())
+	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newMigrateCmd(), newVersionCmd(),
+		newGenCmd(), newDemoCmd())
 	markProblems(root)
 	return root
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
 )
 
 func newRulesCmd() *cobra.Command {
@@ -55,7 +57,7 @@ command was given wrongly.`,
 		if err := l.Pipeline.Validate(); err != nil {
 			return l.from.Faults("", err)
 		}
-		options, err := l.Pipeline.RuleOptions()
+		options, err := ruleOptions(l.Pipeline)
 		if err != nil {
 			return err
 		}
@@ -71,6 +73,21 @@ command was given wrongly.`,
 		return report(cmd, *output, dir, set, err)
 	}
 	return cmd
+}
+
+// ruleOptions is what the pipeline loads rules with.
+func ruleOptions(c pipeline.Config) (rules.Options, error) {
+	schema, err := c.Schema()
+	if err != nil {
+		return rules.Options{}, err
+	}
+	o := rules.Options{Schema: schema, Rates: map[event.Currency]string{}, Strict: c.Rules.Strict}
+	o.Base, _ = event.ParseCurrency(c.Currency.Base)
+	for code, rate := range c.Currency.Rates {
+		currency, _ := event.ParseCurrency(code)
+		o.Rates[currency] = rate
+	}
+	return o, nil
 }
 
 // ruleReport is what rules check prints as JSON.

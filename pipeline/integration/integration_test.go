@@ -33,7 +33,7 @@ func newScene(t *testing.T, w *world, partitions int32) *scene {
 // seen everything of its time.
 func (s *scene) next(share float64) []sent {
 	all := s.world.sent
-	end := max(s.written, int(share*float64(len(all))))
+	end := min(max(s.written, int(share*float64(len(all)))), len(all))
 	for end > 0 && end < len(all) && all[end].at == all[end-1].at {
 		end++
 	}
@@ -109,6 +109,7 @@ func (s *scene) crashes(times int) *comparison {
 			return decidedSoFar(s.T, adm) > int64(refunds*(i+1)/(times+2))
 		})
 		sv.crash()
+		s.Logf("killed when %d of %d refunds were decided", len(s.cluster.ReadCommitted("refund-decisions")), refunds)
 	}
 	return s.finish(start(s.T, s.settings))
 }
@@ -190,11 +191,17 @@ func TestStrangeWorldStoppedHalfWay(t *testing.T) {
 // TestStrangeWorldLive feeds a service that runs, is killed, and goes on.
 func TestStrangeWorldLive(t *testing.T) {
 	s := newScene(t, strangeWorld(t, 12, 3000), 1)
+	adm := admin(s.cluster)
 	sv := startProcess(t, s.settings)
-	s.feed(0.4)
-	sv.crash()
-	s.feed(0.5)
-	sv = start(t, s.settings)
+	for _, share := range []float64{0.3, 0.6} {
+		s.feed(share - 0.25)
+		before := decidedSoFar(t, adm)
+		sv.until("it is at work", func() bool { return decidedSoFar(t, adm) > before })
+		s.feed(share)
+		sv.crash()
+		s.feed(share + 0.05)
+		sv = startProcess(t, s.settings)
+	}
 	s.feed(1)
 	s.finish(sv)
 }
@@ -204,6 +211,9 @@ func TestStrangeWorldLive(t *testing.T) {
 func TestBrokerAway(t *testing.T) {
 	s := newScene(t, strangeWorld(t, 13, 3000), 1)
 	sv := start(t, s.settings)
+	s.feed(0.1)
+	adm := admin(s.cluster)
+	sv.until("it is at work", func() bool { return decidedSoFar(t, adm) > 0 })
 	s.feed(0.3)
 	s.cluster.Stop()
 	s.cluster.Restart()

@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/sinks"
@@ -172,7 +173,7 @@ func (s *Sink) Drained(ctx context.Context, ends map[string]map[int32]int64) (bo
 	defer client.Close()
 	adm := kadm.NewClient(client)
 	committed, err := adm.FetchOffsets(ctx, s.cfg.Group)
-	if err = errors.Join(err, committed.Error()); err != nil {
+	if err = errors.Join(err, committed.Error()); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return false, kafkaFault("ask for the offsets of group "+s.cfg.Group, err)
 	}
 	topics := make([]string, 0, len(ends))

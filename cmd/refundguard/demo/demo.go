@@ -150,6 +150,12 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 	if err := s.catchUp(work); err != nil {
 		return nil, err
 	}
+	for _, note := range s.feeder.src.notes() {
+		s.say.note(note)
+	}
+	if s.o.Once && !s.feeder.ended.Load() {
+		left = "the shop, which was interrupted"
+	}
 	return s.summary(took, rows, rowsErr, left), nil
 }
 

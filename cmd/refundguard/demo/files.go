@@ -67,6 +67,15 @@ func openFiles(dir string) (*files, error) {
 
 func (f *files) about() string { return f.dir }
 
+func (f *files) notes() (notes []string) {
+	for _, l := range f.open {
+		if l.odd > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d lines hold no readable occurred_at (the first is line %d); they are sent as they are, at the time of the line before", l.path, l.odd, l.firstOdd))
+		}
+	}
+	return notes
+}
+
 func (f *files) close() {
 	for _, l := range f.open {
 		l.file.Close()

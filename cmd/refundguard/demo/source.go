@@ -10,7 +10,8 @@ import (
 // are valid until the next call.
 type source interface {
 	next() (shop.Record, bool, error)
-	about() string // for people
+	about() string   // for people
+	notes() []string // what a person should know about what was read
 	close()
 }
 
@@ -34,4 +35,5 @@ func (g *generated) next() (shop.Record, bool, error) {
 }
 
 func (g *generated) about() string { return g.text }
+func (*generated) notes() []string { return nil }
 func (*generated) close()          {}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -37,6 +38,8 @@ func newTeller(o Options) *teller {
 func (t *teller) stage(format string, args ...any) {
 	fmt.Fprintf(t.out, format+" …\n", args...)
 }
+
+func (t *teller) note(text string) { fmt.Fprintln(t.out, text) }
 
 // warned takes a line of the service's log that a person should see.
 func (t *teller) warned(line string) {
@@ -103,8 +106,16 @@ func (t *teller) refresh(s *stage) {
 	_, _ = io.WriteString(t.out, b.String()) // a terminal that is gone is nobody's loss
 }
 
-// clip cuts a line to the terminal's width, so that it stays one line.
+// clip cuts a line to the terminal's width, so that it stays one line, and
+// takes out what a terminal would not print but obey: ids and messages come
+// from outside.
 func clip(line string, width int) string {
+	line = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, line)
 	if width < 20 || utf8.RuneCountInString(line) <= width {
 		return line
 	}

@@ -49,20 +49,20 @@ func (d *document) Marshal(m map[string]any) ([]byte, error) { return yaml.Marsh
 func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 	empty := map[string]any{}
 	if len(content) > maxFile {
-		d.fault(place{}, fmt.Sprintf("is larger than %d bytes", maxFile), "")
+		d.fault(place{}, "", fmt.Sprintf("is larger than %d bytes", maxFile), "")
 		return empty, nil
 	}
 	if at, deep := tooDeep(content); deep {
-		d.fault(at, "is nested too deeply", fmt.Sprintf("at most %d open brackets, and %d columns of indentation", maxOpen, maxIndent))
+		d.fault(at, "", "is nested too deeply", fmt.Sprintf("at most %d open brackets, and %d columns of indentation", maxOpen, maxIndent))
 		return empty, nil
 	}
 	file, err := parse(content)
 	if err != nil {
 		var syntax yaml.Error
 		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			d.fault(placeOf(syntax.GetToken()), "not YAML: "+withoutText(syntax.GetMessage()), "")
+			d.fault(placeOf(syntax.GetToken()), "", "not YAML: "+withoutText(syntax.GetMessage()), "")
 		} else {
-			d.fault(place{}, "not YAML", "")
+			d.fault(place{}, "", "not YAML", "")
 		}
 		return empty, nil
 	}
@@ -74,7 +74,7 @@ func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 		}
 		if root != nil {
 			d.hideAll(doc.Body)
-			d.fault(placeOf(start(doc.Body)), "a second document begins here", "one file is one document; remove the line with ---")
+			d.fault(placeOf(start(doc.Body)), "", "a second document begins here", "one file is one document; remove the line with ---")
 			break
 		}
 		root = doc.Body
@@ -134,8 +134,8 @@ func placeOf(t *token.Token) place {
 	return place{t.Position.Line, t.Position.Column}
 }
 
-func (d *document) fault(at place, message, hint string) {
-	f := &Fault{Message: message, Hint: hint}
+func (d *document) fault(at place, key, message, hint string) {
+	f := &Fault{Key: key, Message: message, Hint: hint}
 	d.loaded.source.locate(f, at)
 	d.faults = append(d.faults, f)
 }
@@ -159,12 +159,12 @@ func (d *document) value(node ast.Node, shape reflect.Type, path string) (any, b
 		return nil, false
 	case *ast.AnchorNode, *ast.AliasNode:
 		d.hideAll(node)
-		d.fault(at, name(path)+": anchors and aliases are not supported", "write the value out")
+		d.fault(at, path, name(path)+": anchors and aliases are not supported", "write the value out")
 		return nil, false
 	case *ast.TagNode:
 		if n.Start == nil || n.Start.Value != "!!str" || kindOf(shape) != scalar {
 			d.hideAll(node)
-			d.fault(at, name(path)+": YAML tags are not supported", "write the plain value")
+			d.fault(at, path, name(path)+": YAML tags are not supported", "write the plain value")
 			return nil, false
 		}
 		return d.value(n.Value, shape, path)
@@ -182,13 +182,13 @@ func (d *document) value(node ast.Node, shape reflect.Type, path string) (any, b
 	text, ok := scalarText(node)
 	if !ok {
 		d.hideAll(node)
-		d.fault(at, fmt.Sprintf("%s: wants %s, and this is %s", name(path), wants(shape), describe(node)), "")
+		d.fault(at, path, fmt.Sprintf("%s: wants %s, and this is %s", name(path), wants(shape), describe(node)), "")
 		return nil, false
 	}
 	last := lastKey(path)
 	value, err := parseScalar(shape, last, text)
 	if err != nil {
-		d.fault(at, fmt.Sprintf("%s: %v", name(path), err), "")
+		d.fault(at, path, fmt.Sprintf("%s: %v", name(path), err), "")
 		return nil, false
 	}
 	return value, true
@@ -203,7 +203,7 @@ func (d *document) entries(node ast.Node, path, what string) ([]*ast.MappingValu
 		return []*ast.MappingValueNode{n}, true
 	}
 	d.hideAll(node)
-	d.fault(placeOf(start(node)), fmt.Sprintf("%s: wants %s, and this is %s", name(path), what, describe(node)), "")
+	d.fault(placeOf(start(node)), path, fmt.Sprintf("%s: wants %s, and this is %s", name(path), what, describe(node)), "")
 	return nil, false
 }
 
@@ -213,12 +213,12 @@ func (d *document) key(e *ast.MappingValueNode, path string, seen map[string]int
 	text, ok := scalarText(e.Key)
 	if !ok || e.Key.IsMergeKey() {
 		d.hideAll(e)
-		d.fault(at, fmt.Sprintf("%s: this can't be a key", name(path)), "write a plain word")
+		d.fault(at, "", fmt.Sprintf("%s: this can't be a key", name(path)), "write a plain word")
 		return "", at, false
 	}
 	if line, repeated := seen[text]; repeated {
 		d.hideAll(e.Value)
-		d.fault(at, fmt.Sprintf("%q is set twice, here and in line %d", join(path, text), line), "remove one")
+		d.fault(at, join(path, text), fmt.Sprintf("%q is set twice, here and in line %d", join(path, text), line), "remove one")
 		return "", at, false
 	}
 	seen[text] = at.line
@@ -244,10 +244,10 @@ func (d *document) section(node ast.Node, shape reflect.Type, path string) (any,
 			d.hideAll(e.Value)
 			if !plainWord.MatchString(key) || e.Value.Type() == ast.NullType { // perhaps a stray value: not to be repeated
 				d.hideAll(e)
-				d.fault(at, name(path)+": this is no key", "known here: "+strings.Join(names(fields), ", "))
+				d.fault(at, "", name(path)+": this is no key", "known here: "+strings.Join(names(fields), ", "))
 				continue
 			}
-			d.fault(at, fmt.Sprintf("unknown key %q", join(path, key)), d.suggest(key, path, names(fields)))
+			d.fault(at, join(path, key), fmt.Sprintf("unknown key %q", join(path, key)), d.suggest(key, path, names(fields)))
 			continue
 		}
 		d.set(m, key, e.Value, at, fields[i].shape, join(path, key))
@@ -288,7 +288,7 @@ func (d *document) list(node ast.Node, shape reflect.Type, path string) (any, bo
 	for i, n := range nodes {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		if _, ok := n.(*ast.NullNode); ok {
-			d.fault(placeOf(n.GetToken()), at+": is empty", "write a value, or remove the line")
+			d.fault(placeOf(n.GetToken()), at, at+": is empty", "write a value, or remove the line")
 		} else if item, ok := d.value(n, shape.Elem(), at); ok {
 			items = append(items, item)
 			d.loaded.places[at] = placeOf(start(n))

@@ -63,13 +63,13 @@ func (e *environment) Read() (map[string]any, error) {
 		case ok: // set to nothing, as compose files do with ${VARIABLE:-}
 		case e.loader.Ignore != nil && e.loader.Ignore(name):
 		default:
-			e.fault(name, "no such setting", e.suggest(rest, tree))
+			e.fault(name, "", "no such setting", e.suggest(rest, tree))
 		}
 	}
 	slices.SortFunc(variables, func(a, b variable) int { return compareSteps(a.steps, b.steps) })
 	for i, v := range variables {
 		if i > 0 && compareSteps(v.steps, variables[i-1].steps) == 0 {
-			e.fault(v.name, "sets the same key as "+variables[i-1].name, "remove one")
+			e.fault(v.name, "", "sets the same key as "+variables[i-1].name, "remove one")
 			continue
 		}
 		e.apply(tree, v)
@@ -77,8 +77,8 @@ func (e *environment) Read() (map[string]any, error) {
 	return tree, nil
 }
 
-func (e *environment) fault(variable, message, hint string) {
-	e.faults = append(e.faults, &Fault{Where: variable, Message: message, Hint: hint})
+func (e *environment) fault(variable, key, message, hint string) {
+	e.faults = append(e.faults, &Fault{Where: variable, Key: key, Message: message, Hint: hint})
 }
 
 func (e *environment) suggest(rest string, tree any) string {
@@ -197,7 +197,7 @@ func (e *environment) apply(tree map[string]any, v variable) {
 		case i == len(v.steps)-1:
 			value, err := e.parse(v, lastKey(path))
 			if err != nil {
-				e.fault(v.name, err.Error(), "")
+				e.fault(v.name, path, err.Error(), "")
 				return
 			}
 			m[s.key] = value
@@ -206,7 +206,7 @@ func (e *environment) apply(tree map[string]any, v variable) {
 			items, _ := m[s.key].([]any)
 			index := v.steps[i+1].index
 			if index > len(items) {
-				e.fault(v.name, fmt.Sprintf("is number %d of %s, which has %d", index, path, len(items)), "numbers begin at 0, without gaps")
+				e.fault(v.name, path, fmt.Sprintf("is number %d of %s, which has %d", index, path, len(items)), "numbers begin at 0, without gaps")
 				return
 			}
 			if index == len(items) {

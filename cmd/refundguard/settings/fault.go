@@ -19,6 +19,7 @@ type Fault struct {
 	Where   string `json:"where,omitempty"` // the file, or the variable
 	Line    int    `json:"line,omitempty"`  // from 1; 0: no line
 	Column  int    `json:"column,omitempty"`
+	Key     string `json:"key,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
 	Snippet string `json:"-"` // the line and a caret, without secrets
@@ -88,7 +89,7 @@ func (l *Loaded) Faults(prefix string, err error) (faults Faults) {
 			message = prefix + "." + message
 		}
 	}
-	fault := &Fault{Message: message}
+	fault := &Fault{Key: leadingKey.FindString(message), Message: message}
 	for key := leadingKey.FindString(message); key != ""; key = parent(key) {
 		if origin, ok := l.origins[key]; ok {
 			fault.Where = origin
@@ -107,6 +108,18 @@ func (l *Loaded) Faults(prefix string, err error) (faults Faults) {
 
 func parent(key string) string {
 	return key[:max(0, strings.LastIndexAny(key, ".["))]
+}
+
+// Missing returns those of more that say nothing of a key that f already does:
+// a value that could not be read is not also missing.
+func (f Faults) Missing(more Faults) (missing Faults) {
+	for _, m := range more {
+		told := func(t *Fault) bool { return t.Key != "" && (within(m.Key, t.Key) || within(t.Key, m.Key)) }
+		if !slices.ContainsFunc(f, told) {
+			missing = append(missing, m)
+		}
+	}
+	return missing
 }
 
 // Sort puts faults in the order of the file, those without a place last.

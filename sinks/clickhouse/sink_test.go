@@ -1,0 +1,120 @@
+package clickhouse_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/sinks/clickhouse"
+)
+
+var occurredAt = regexp.MustCompile(`"occurred_at":"20[^"]*Z"`)
+
+func TestCopiesWhatIsCommittedAndNothingElse(t *testing.T) {
+	for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
+		t.Run(protocol, func(t *testing.T) {
+			w := newWorld(t, server(t))
+			w.cfg.Protocol = protocol
+			if protocol == clickhouse.HTTP {
+				w.cfg.Addr = []string{server(t).HTTPAddr()}
+			}
+			s, _ := w.start()
+			w.produceDecisions(250)
+			w.transaction(kgo.TryCommit, alert(0), alert(1), alert(2), deadLetter(0), deadLetter(1))
+			w.transaction(kgo.TryAbort, alert(3), deadLetter(2))
+			w.drain(s)
+			w.expectDecisions(250)
+			want := map[string]uint64{"decisions": 250, "hits": 500, "alerts": 3, "dead_letters": 2, "unreadable": 0}
+			w.expect(want)
+			counts, err := s.Counts(context.Background())
+			if err != nil || !maps.Equal(counts, want) {
+				t.Errorf("Counts: %v, %v", counts, err)
+			}
+			if err := s.Ready(); err != nil {
+				t.Errorf("Ready: %v", err)
+			}
+			if err := s.Ping(context.Background()); err != nil {
+				t.Errorf("Ping: %v", err)
+			}
+		})
+	}
+}
+
+func TestRowsSayWhatTheRecordsSay(t *testing.T) {
+	w := newWorld(t, server(t))
+	s, _ := w.start()
+	w.transaction(kgo.TryCommit, w.decision(7), alert(1), deadLetter(5))
+	w.drain(s)
+	for query, want := range map[string]string{
+		"SELECT (refund_id, transaction_id, customer_id, merchant_id, amount, currency, outcome, decided_by, reason, score) FROM decisions": "('re_7','tx_7','cus_7','',129.9007,'USD','review','engine','',60)",
+		"SELECT (rules, shadow_rules, failed_rules, skipped_rules, warming, degraded, holdout) FROM decisions":                              "(['refund-velocity'],['new-device'],['broken'],['needs-mfa'],[],false,false)",
+		"SELECT features FROM decisions": `{'refunds.by(customer_id).within("7d").count()':'6'}`,
+		"SELECT (original_amount, original_currency, original_occurred_at, original_instrument_id) FROM decisions": "(200,'USD','2023-11-14 05:13:20.000','card_1')",
+		"SELECT (occurred_at, received_at, decided_at) FROM decisions":                                             "('2023-11-15 05:13:20.000','2023-11-15 05:13:20.100','2023-11-15 05:13:20.200')",
+		"SELECT (source_topic, source_partition, source_offset, kafka_topic, kafka_offset) FROM decisions":         "('refunds',1,7,'refund-decisions',0)",
+		"SELECT raw FROM decisions": string(w.decision(7).Value),
+		"SELECT (mode, action, score, severity, reason, message, refund_id, outcome, amount) FROM hits WHERE rule = 'refund-velocity'": "('live','review',40,'high','VELOCITY_CUSTOMER','many','re_7','review',129.9007)",
+		"SELECT (rule, severity, refund_id, amount, currency, at) FROM alerts":                                                         "('refund-velocity','high','re_1',129.9,'EUR','2023-11-14 22:13:20.001')",
+		"SELECT (code, field, message, source_topic, source_partition, source_offset, key, value) FROM dead_letters":                   "('INVALID_JSON','amount','no number','refunds',2,5,'cus_1','{not json')",
+		"SELECT headers['trace'] FROM dead_letters":                                                                                    "abc",
+	} {
+		if got := w.query(query); got != want {
+			t.Errorf("%s\n gives %s\n  want %s", query, got, want)
+		}
+	}
+}
+
+func TestUnreadableRecordsAreKeptAndBlockNothing(t *testing.T) {
+	w := newWorld(t, server(t))
+	s, _ := w.start()
+	odd := []*kgo.Record{
+		{Topic: topics.Decisions, Value: nil},
+		{Topic: topics.Decisions, Key: []byte("k"), Value: []byte("{")},
+		{Topic: topics.Decisions, Value: []byte("\xff\x00"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("v")}}},
+		{Topic: topics.Decisions, Value: []byte("[]")},
+		{Topic: topics.Decisions, Value: []byte(`{"decision_id":""}`)},
+		{Topic: topics.Alerts, Value: []byte(`{"amount":{}}`)},
+		{Topic: topics.DeadLetters, Value: []byte("no headers")},
+	}
+	for i, rec := range odd {
+		rec.Partition = 0
+		w.transaction(kgo.TryCommit, rec, w.decision(i))
+	}
+	w.produced = len(odd)
+	w.produceDecisions(100)
+	w.drain(s)
+	w.expect(map[string]uint64{"decisions": uint64(100 + len(odd)), "unreadable": uint64(len(odd)), "alerts": 0, "dead_letters": 0})
+	if got := w.query("SELECT (hex(value), headers['h']) FROM unreadable WHERE length(headers) > 0"); got != "('FF00','v')" {
+		t.Errorf("kept as %s", got)
+	}
+	if got := w.query("SELECT countIf(error = '') FROM unreadable"); got != "0" {
+		t.Errorf("%s without a reason", got)
+	}
+}
+
+func TestAnyTimeAnEventMayClaim(t *testing.T) {
+	w := newWorld(t, server(t))
+	w.cfg.BatchRows = 50_000
+	s, stop := w.start()
+	w.drain(s)
+	stop()
+	// A batch over 1,000 years has far more months than one insert may have.
+	var records []*kgo.Record
+	for i := range 1500 {
+		rec := w.decision(i)
+		at := fmt.Sprintf(`"occurred_at":"%04d-%02d-01T00:00:00.000Z"`, 1000+i, i%12+1)
+		rec.Value = occurredAt.ReplaceAll(rec.Value, []byte(at)) // the refund's and the original's
+		records = append(records, rec)
+	}
+	w.transaction(kgo.TryCommit, records...)
+	s, _ = w.start()
+	w.drain(s)
+	w.expectDecisions(1500)
+	if got := w.query("SELECT (min(occurred_at), max(occurred_at)) FROM decisions"); got != "('1900-01-01 00:00:00.000','2299-12-31 23:59:59.999')" {
+		t.Errorf("times from %s", got)
+	}
+}
