@@ -136,11 +136,14 @@ func (v visitor) Visit(n *ast.Node) { v(*n) }
 // checkUnused warns of lists and macros that no rule uses. Those macros are
 // compiled all the same, so that their faults show.
 func (d *draft) checkUnused(strict bool) {
+	faulty := hasFault(d.errs) // then what isn't used may be what a faulty name stands for
 	for name, m := range d.macros {
 		if m.used || m.tree == nil {
 			continue
 		}
-		d.errs = append(d.errs, m.name.warn("macro "+name+" is not used", "remove it"))
+		if !faulty {
+			d.errs = append(d.errs, m.name.warn("macro "+name+" is not used", "remove it"))
+		}
 		if m.size <= maxNodes {
 			c := d.newCompiler(newBuilder(), "", strict)
 			c.scope = inMessage
@@ -149,7 +152,7 @@ func (d *draft) checkUnused(strict bool) {
 		}
 	}
 	for name, l := range d.lists {
-		if !l.used {
+		if !l.used && !faulty {
 			d.errs = append(d.errs, l.name.warn("list "+name+" is not used", "remove it"))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
 	exprfile "github.com/expr-lang/expr/file"
@@ -66,7 +67,28 @@ func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
 		return nil, t.report(rule, 0, err.Error(), "")
 	}
 	message, hint := explainSyntax(e.Message)
-	return nil, t.report(rule, e.From, message, hint)
+	return nil, t.report(rule, faultPlace(t.value, e), message, hint)
+}
+
+// faultPlace is where a syntax error is: behind the text where it ended too
+// early, and at a number that is too large, behind which the parser stands.
+func faultPlace(value string, e *exprfile.Error) int {
+	if strings.HasPrefix(e.Message, "unexpected token EOF") {
+		return utf8.RuneCountInString(value)
+	}
+	place := e.From
+	if strings.Contains(e.Message, "literal") {
+		tokens, err := lexer.Lex(exprfile.NewSource(value))
+		if err != nil {
+			return place
+		}
+		for _, t := range tokens {
+			if t.Kind == lexer.Number && t.From < e.From {
+				place = t.From
+			}
+		}
+	}
+	return place
 }
 
 var tokenText = regexp.MustCompile(`unexpected token (\w+)(?:\((".*")\))?`)
@@ -101,7 +123,9 @@ func (c *compiler) fail(n ast.Node, message, hint string) operand {
 // failAt is fail at an operand, which may stand in another text.
 func (c *compiler) failAt(o operand, message, hint string) operand {
 	*c.errs = append(*c.errs, o.report(c.rule, message, hint))
-	return operand{node: o.node, text: o.text, fn: bad(o.node).fn, konst: true}
+	b := bad(o.node)
+	b.text = o.text
+	return b
 }
 
 func (c *compiler) warning(o operand, message, hint string) *Error {
@@ -261,10 +285,14 @@ func (c *compiler) condition(t *text) fn {
 		return nil
 	}
 	switch {
+	case o.typ == typeBad:
+		return nil
 	case o.typ == typeNil:
 		c.failAt(o, "the condition is always nil", "")
-	case !o.typ.is(typeBool):
-		c.failAt(o, "the condition is "+o.typ.String()+", not true or false", "compare it with something, such as … > 5")
+		return nil
+	case o.typ != typeBool:
+		c.failAt(o, "the condition is "+o.typ.String()+", not true or false", truthHint(o))
+		return nil
 	case o.konst:
 		c.warning(o, fmt.Sprintf("the condition is always %v", o.value.isTrue()), "")
 	}
@@ -298,6 +326,9 @@ func (c *compiler) need(o operand, inWhereValue Value) Value {
 		c.failAt(o, what+" is certainly nil here", "a test before it says so: turn the test round, or remove this part")
 	} else if o.maybe && c.scope == inCondition && !c.silent {
 		guard := what
+		if o.field != nil && o.field.Required && strings.HasPrefix(what, "original.") {
+			guard = "original"
+		}
 		if len(o.keys) > 0 {
 			guard = strings.Join(o.keys, " != nil and ")
 		}

@@ -73,7 +73,7 @@ func (c *compiler) call(n *ast.CallNode) operand {
 func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) operand {
 	fd := functions[name]
 	if fd == nil {
-		return c.unknownFunction(n, name)
+		return c.unknownFunction(n, name, arguments)
 	}
 	args := make([]operand, len(arguments))
 	nils := make([]Value, len(arguments))
@@ -103,7 +103,7 @@ func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) opera
 	return c.fold(o, args...)
 }
 
-func (c *compiler) unknownFunction(n ast.Node, name string) operand {
+func (c *compiler) unknownFunction(n ast.Node, name string, arguments []ast.Node) operand {
 	names := make([]string, 0, len(functions))
 	for f := range functions {
 		names = append(names, f)
@@ -114,6 +114,12 @@ func (c *compiler) unknownFunction(n ast.Node, name string) operand {
 		return c.fail(n, "conditions have no "+name+"()", `they see event time only: compare occurred_at, or write occurred_at - original.occurred_at < hours(1)`)
 	case "count", "sum", "avg", "mean", "distinct", "first", "last", "median":
 		return c.fail(n, name+"() is an aggregate of past events", `write refunds.by(customer_id).within("7d").count()`)
+	}
+	for _, a := range arguments {
+		if _, ok := a.(*ast.PredicateNode); ok {
+			what, hint := refused(a)
+			return c.fail(n, what, hint)
+		}
 	}
 	if c.d.macros[name] != nil {
 		return c.fail(n, name+" is a macro, not a function", "write it without brackets")

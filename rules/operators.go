@@ -23,7 +23,7 @@ func (v Value) orNil(onNil Value) Value {
 
 func (c *compiler) unary(n *ast.UnaryNode) operand {
 	if inner, ok := n.Node.(*ast.BinaryNode); ok && inner.Operator == "??" && !c.bracketed(n, inner) {
-		return c.fail(n, n.Operator+" and ?? can't be mixed without brackets", fmt.Sprintf("write %s(x ?? y) or (%s x) ?? y", n.Operator, n.Operator))
+		return c.fail(n, n.Operator+" and ?? can't be mixed without brackets", coalesceHint(n))
 	}
 	c.negated = negatedOperator(n)
 	x := c.expr(n.Node)
@@ -92,12 +92,15 @@ func (c *compiler) truth(x operand, op string) bool {
 	if x.typ == typeBool {
 		return true
 	}
-	hint := "compare it with something, such as … > 5"
-	if x.typ == typeRecord {
-		hint = "write original != nil"
-	}
-	c.failAt(x, op+" needs true or false, not "+x.typ.String(), hint)
+	c.failAt(x, op+" needs true or false, not "+x.typ.String(), truthHint(x))
 	return false
+}
+
+func truthHint(x operand) string {
+	if x.typ == typeRecord {
+		return "write original != nil"
+	}
+	return "compare it with something, such as … > 5"
 }
 
 // nilIn says whether an operator gives nil for a nil operand: in where(…) it
@@ -154,6 +157,14 @@ func (c *compiler) binary(n *ast.BinaryNode) operand {
 	return c.fail(n, "conditions have no operator "+n.Operator, "")
 }
 
+func coalesceHint(n *ast.UnaryNode) string {
+	op := n.Operator
+	if op == "not" {
+		op += " "
+	}
+	return fmt.Sprintf("write %s(x ?? y) or (%sx) ?? y", op, op)
+}
+
 // trap finds what reads in another way than it is parsed.
 func (c *compiler) trap(n *ast.BinaryNode) (message, hint string) {
 	for _, side := range []ast.Node{n.Left, n.Right} {
@@ -166,7 +177,7 @@ func (c *compiler) trap(n *ast.BinaryNode) (message, hint string) {
 		return "", ""
 	}
 	if n.Operator == "??" {
-		return inner.Operator + " and ?? can't be mixed without brackets", fmt.Sprintf("write %s(x ?? y) or (%s x) ?? y", inner.Operator, inner.Operator)
+		return inner.Operator + " and ?? can't be mixed without brackets", coalesceHint(inner)
 	}
 	if inner.Operator != "not" && inner.Operator != "!" {
 		return "", ""

@@ -9,10 +9,7 @@ import (
 // suggest is the "did you mean" of a name that is not among the known ones; ""
 // where none is near.
 func suggest(name string, known []string) string {
-	best, bestDistance := "", 1+len(name)/3
-	if bestDistance < 2 {
-		bestDistance = 2
-	}
+	best, bestDistance := "", max(1, (len(name)+1)/3)
 	for _, k := range known {
 		if d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(k), nil); d <= bestDistance && (best == "" || d < bestDistance) {
 			best, bestDistance = k, d

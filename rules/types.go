@@ -67,4 +67,6 @@ func constant(n ast.Node, t vtype, v Value) operand {
 }
 
 // bad stands for an expression that was refused.
-func bad(n ast.Node) operand { return constant(n, typeBad, Value{}) }
+func bad(n ast.Node) operand {
+	return operand{node: n, fn: func(*frame, *event.Event) Value { return Value{} }}
+}

@@ -53,6 +53,9 @@ func (r *reader) syntax(err error) {
 	if strings.Contains(syntax.Message, "not allowed in this context") {
 		e.Hint = "check the indentation, and put a value that holds ': ' in single quotes"
 	}
+	if strings.Contains(syntax.Message, "flow map") {
+		e.Hint = "put a text that starts with { in quotes"
+	}
 	r.errs = append(r.errs, e)
 }
 

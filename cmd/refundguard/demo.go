@@ -91,6 +91,7 @@ func demoService(e demo.Endpoints, log *slog.Logger) (demo.Service, error) {
 	refunds := c.Pipeline.Streams["refunds"]
 	refunds.DecideFrom = "earliest"
 	c.Pipeline.Streams["refunds"] = refunds
+	c.Pipeline.Alerts.MinSeverity = "high"
 	c.ClickHouse.Addr = []string{e.ClickHouse}
 	c.ClickHouse.Username, c.ClickHouse.Password = e.Username, e.Password
 	c.HTTP.Listen = e.HTTP

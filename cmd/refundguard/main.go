@@ -47,7 +47,7 @@ func newRootCmd() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newMigrateCmd(), newVersionCmd(),
-		newGenCmd(), newDemoCmd())
+		newGenCmd(), newDemoCmd(), newBenchCmd())
 	markProblems(root)
 	return root
 }
@@ -93,6 +93,8 @@ func exitCode(err error, root *cobra.Command) int {
 	if p := (problem{}); errors.As(err, &p) {
 		return exitProblems
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "see refundguard --help, or --help of the command")
+	if u := (usage{}); !errors.As(err, &u) {
+		fmt.Fprintln(root.ErrOrStderr(), "see refundguard --help, or --help of the command")
+	}
 	return exitUsage
 }

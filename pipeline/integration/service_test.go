@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,6 +45,50 @@ type settings struct {
 	Brokers    []string
 	Rules      string
 	DecideFrom string
+	Die        death // where the service kills itself; not at all if zero
+}
+
+// death is a request to a broker, or its answer, that is the last thing that
+// the process sees: the After-th one of that kind.
+type death struct {
+	Key      int16
+	After    int32
+	Answered bool
+}
+
+// Kafka's numbers of the two requests that matter.
+const (
+	produce = 0
+	endTxn  = 26
+)
+
+func (d death) String() string {
+	name := map[int16]string{produce: "Produce", endTxn: "EndTxn"}[d.Key]
+	if d.Answered {
+		return fmt.Sprintf("with the answer to %s %d", name, d.After)
+	}
+	return fmt.Sprintf("with %s %d on its way", name, d.After)
+}
+
+// reaper counts down to a death.
+type reaper struct {
+	death
+	seen atomic.Int32
+}
+
+func (r *reaper) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	r.count(key, false, err)
+}
+
+func (r *reaper) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	r.count(key, true, err)
+}
+
+func (r *reaper) count(key int16, answered bool, err error) {
+	if err == nil && r.After > 0 && r.Key == key && r.Answered == answered && r.seen.Add(1) == r.After {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
 }
 
 // serve is the service in a process of its own. It ends with the test.
@@ -67,7 +114,7 @@ func serve(text string) {
 func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	connection := kafka.DefaultConfig()
 	connection.SeedBrokers = s.Brokers
-	options, err := connection.Options(log)
+	options, err := connection.Options(log, &reaper{death: s.Die})
 	if err != nil {
 		return err
 	}
@@ -153,6 +200,20 @@ func (sv *service) crash() {
 	sv.kill()
 	<-sv.done
 	sv.done <- nil
+}
+
+// untilDead waits for a service that kills itself.
+func (sv *service) untilDead() {
+	sv.t.Helper()
+	select {
+	case err := <-sv.done:
+		sv.done <- nil
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !exit.Sys().(syscall.WaitStatus).Signaled() {
+			sv.t.Fatalf("the service ended by itself: %v\n%s", err, sv.log)
+		}
+	case <-time.After(patience):
+		sv.t.Fatalf("the service does not come to where it is to die\n%s", sv.log)
+	}
 }
 
 // close ends whatever still runs when the test is over.

@@ -36,7 +36,11 @@ func (f *Fault) Error() string {
 	if errors.As(f.Err, &closed) { // its text guesses at what Hint knows
 		return fmt.Sprintf("%s %s closed the connection: %s", what, f.Broker, f.Hint)
 	}
-	return fmt.Sprintf("%s %s: %v: %s", what, f.Broker, f.Err, f.Hint)
+	reason := f.Err
+	if dial := (*net.OpError)(nil); errors.As(reason, &dial) && dial.Op == "dial" { // repeats the address
+		reason = dial.Err
+	}
+	return fmt.Sprintf("%s %s: %v: %s", what, f.Broker, reason, f.Hint)
 }
 
 func (f *Fault) Unwrap() error { return f.Err }

@@ -92,7 +92,7 @@ func (s *Store) write(r *record, i int, e *Event) {
 		copy(r.b[off+r.stride:], r.b[off:end])
 	}
 	x := r.b[off:]
-		binary.LittleEndian.PutUint64(x, r.raw(e.Time)) // of a narrow time, the id covers the last 2 bytes
+	binary.LittleEndian.PutUint64(x, r.raw(e.Time)) // of a narrow time, the id covers the last 2 bytes
 	if r.wide {
 		binary.LittleEndian.PutUint64(x[8:], e.ID)
 	} else {

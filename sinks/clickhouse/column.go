@@ -58,10 +58,11 @@ func money[T any](name string, amount func(*T) event.Money) column[T] {
 	return each(name, func(r *T) decimal.Decimal { return decimal.New(int64(amount(r)), -4) })
 }
 
-// storable is the nearest time that DateTime64 holds. An event's time is
+// storable is the nearest time that DateTime64 holds and the driver, which
+// counts nanoseconds, can write. An event's time is
 // whatever its sender wrote.
 func storable(ms int64) int64 {
-	return min(max(ms, -2208988800000), 10413791999999) // 1900 to 2299
+	return min(max(ms, -2208988800000), 9214646399999) // 1900 to 2261
 }
 
 // An insert writes one part per month, and ClickHouse refuses more than 100.

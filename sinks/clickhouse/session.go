@@ -45,6 +45,7 @@ func (s *Sink) consume(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ses := &session{sink: s, ctx: ctx, marks: map[place]mark{}, parts: map[place]*partition{}}
+	ses.mu.Lock() // the callbacks need the client, too
 	client, err := kgo.NewClient(append(s.options[:len(s.options):len(s.options)],
 		kgo.ConsumerGroup(s.cfg.Group),
 		kgo.ConsumeTopics(s.topics.names()...),
@@ -64,10 +65,11 @@ func (s *Sink) consume(ctx context.Context) error {
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { ses.drop(ps, errRevoked) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { ses.drop(ps, errLost) }),
 	)...)
+	ses.client = client
+	ses.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("make a Kafka client: %w", err)
 	}
-	ses.client = client
 	s.session.Store(ses)
 	defer client.CloseAllowingRebalance()
 	defer ses.stop(cancel)
@@ -163,7 +165,10 @@ func (ses *session) assign(ctx context.Context, offsets map[string]map[int32]kgo
 	for topic := range offsets {
 		topics = append(topics, topic)
 	}
-	details, err := kadm.NewClient(ses.client).ListTopics(ctx, topics...)
+	ses.mu.Lock()
+	client := ses.client
+	ses.mu.Unlock()
+	details, err := kadm.NewClient(client).ListTopics(ctx, topics...)
 	if err != nil {
 		err = kafkaFault("ask for the ids of our topics", err)
 		ses.sink.trouble.report(ses.sink.log, "kafka", err)

@@ -114,7 +114,7 @@ func TestAnyTimeAnEventMayClaim(t *testing.T) {
 	s, _ = w.start()
 	w.drain(s)
 	w.expectDecisions(1500)
-	if got := w.query("SELECT (min(occurred_at), max(occurred_at)) FROM decisions"); got != "('1900-01-01 00:00:00.000','2299-12-31 23:59:59.999')" {
+	if got := w.query("SELECT (min(occurred_at), max(occurred_at)) FROM decisions"); got != "('1900-01-01 00:00:00.000','2261-12-31 23:59:59.999')" {
 		t.Errorf("times from %s", got)
 	}
 }

@@ -47,7 +47,7 @@ type Endpoints struct {
 	Password      string
 	Webhook       string
 	WebhookSecret string
-	HTTP          string // to listen at
+	HTTP          string // to listen at; port 0 is a free one
 	Rules         string
 	State         string
 	Rates         map[string]string // of the generated shop's currencies, to USD
@@ -56,6 +56,7 @@ type Endpoints struct {
 // Service is refundguard itself.
 type Service interface {
 	Run(context.Context) error
+	Address() string // where it serves HTTP
 }
 
 // ErrNotOK is returned when everything ran, and the promise did not hold. The

@@ -25,32 +25,55 @@ type follower struct {
 	err    error // the last one, while it lasts
 }
 
-// follow begins at once, and goes on until close. Topics that are made later
-// are found within a second.
+// follow begins as soon as all of the topics are there, and goes on until
+// close.
 func follow(opts []kgo.Opt, audit *Audit) (*follower, error) {
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts...),
-		kgo.ConsumeTopics(followed()...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second))...)
+		kgo.FetchMaxWait(100*time.Millisecond))...)
 	if err != nil {
 		return nil, fmt.Errorf("making the client that watches the topics: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	f := &follower{client: client, audit: audit, stop: stop}
 	f.done.Go(func() {
+		f.awaitTopics(ctx)
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
-			f.mu.Lock()
-			f.err = nil
-			if err := fetches.Err(); err != nil && ctx.Err() == nil {
-				f.err = err
-			}
-			f.mu.Unlock()
+			f.set(fetches.Err())
 			fetches.EachRecord(audit.Add)
 		}
 	})
 	return f, nil
+}
+
+// awaitTopics asks for the topics often: the client by itself would look for
+// missing ones only every few seconds.
+func (f *follower) awaitTopics(ctx context.Context) {
+	adm := kadm.NewClient(f.client)
+	for ctx.Err() == nil {
+		found, err := adm.ListTopics(ctx, followed()...)
+		f.set(err)
+		missing := len(found) < len(followed())
+		for _, t := range found {
+			missing = missing || t.Err != nil
+		}
+		if err == nil && !missing {
+			f.client.AddConsumeTopics(followed()...)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (f *follower) set(err error) {
+	f.mu.Lock()
+	f.err = err
+	f.mu.Unlock()
 }
 
 func (f *follower) close() {

@@ -76,6 +76,13 @@ func (s *stage) open(ctx context.Context) error {
 			src.close()
 		}
 	}()
+	if s.endpoints.HTTP = s.o.HTTP; s.endpoints.HTTP == "" {
+		s.endpoints.HTTP = "127.0.0.1:0"
+	}
+	// Better told now than after ClickHouse was fetched.
+	if err := tryAddress(s.endpoints.HTTP); err != nil {
+		return err
+	}
 	if err := s.openKafka(); err != nil {
 		return err
 	}
@@ -84,14 +91,6 @@ func (s *stage) open(ctx context.Context) error {
 	}
 	s.say.stage("Starting ClickHouse (the first time it is fetched: 180 MB)")
 	s.server, err = local.Start(ctx, local.Config{Dir: s.folder.path("clickhouse"), Logger: s.log})
-	if err != nil {
-		return err
-	}
-	if s.endpoints.HTTP = s.o.HTTP; s.endpoints.HTTP == "" {
-		s.endpoints.HTTP, err = freeAddress()
-	} else {
-		err = tryAddress(s.o.HTTP)
-	}
 	if err != nil {
 		return err
 	}
@@ -176,6 +175,7 @@ func (s *stage) startService(work context.Context, end context.CancelCauseFunc) 
 	if err != nil {
 		return err
 	}
+	s.endpoints.HTTP = service.Address()
 	ctx, stop := context.WithCancel(work)
 	s.stop = stop
 	s.service = make(chan error, 1)
@@ -231,15 +231,6 @@ func (s *stage) close() {
 	if s.kafka != nil {
 		s.kafka.Close()
 	}
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func tryAddress(address string) error {

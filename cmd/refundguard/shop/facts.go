@@ -72,6 +72,6 @@ var (
 	channels        = []choice{{"web", 560}, {"app", 360}, {"store", 50}, {"phone", 30}}
 	firstStatus     = []choice{{"captured", 770}, {"authorized", 180}, {"settled", 30}, {"failed", 20}}
 	reasons         = []choice{{"defective", 320}, {"not_received", 200}, {"mis_operation", 160}, {"duplicate_charge", 60}, {"failed_transaction", 40}, {"unauthorized", 30}, {"other", 190}}
-	refundMethods   = []choice{{"original", 870}, {"balance", 100}, {"bank_transfer", 30}}
+	refundMethods   = []choice{{"original", 886}, {"balance", 100}, {"bank_transfer", 14}}
 	requesters      = []choice{{"customer", 720}, {"agent", 190}, {"merchant", 60}, {"api", 30}}
 )

@@ -171,6 +171,10 @@ func (s *Server) Addr() string { return loopback(s.cfg.Port) }
 // HTTPAddr is host:port of the HTTP protocol.
 func (s *Server) HTTPAddr() string { return loopback(s.cfg.HTTPPort) }
 
+// Ports are those of Addr and HTTPAddr, for a Config that starts the server
+// again where its clients know it.
+func (s *Server) Ports() (native, http int) { return s.cfg.Port, s.cfg.HTTPPort }
+
 // Password is that of both users, Username and ReadOnly.
 func (s *Server) Password() string { return s.cfg.Password }
 

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     original_occurred_at    Nullable(DateTime64(3, 'UTC'))        COMMENT 'Its event time; NULL: unknown',
     original_instrument_id  String                                COMMENT 'Instrument that it was paid with; empty: unknown',
     ruleset                 LowCardinality(String)                COMMENT 'Version of the rule set',
-    occurred_at             DateTime64(3, 'UTC')                  COMMENT 'Event time of the refund, as sent; outside 1900 to 2299 it is the nearest of these' CODEC(Delta, ZSTD(1)),
+    occurred_at             DateTime64(3, 'UTC')                  COMMENT 'Event time of the refund, as sent; outside 1900 to 2261 it is the nearest of these' CODEC(Delta, ZSTD(1)),
     received_at             DateTime64(3, 'UTC')                  COMMENT 'Kafka timestamp of the refund' CODEC(Delta, ZSTD(1)),
     decided_at              DateTime64(3, 'UTC')                  COMMENT 'When it was decided' CODEC(Delta, ZSTD(1)),
     source_topic            LowCardinality(String)                COMMENT 'Topic of the refund',

@@ -1,0 +1,170 @@
+package clickhouse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/refundguard/refundguard/sinks/clickhouse/local"
+)
+
+// crashAfter makes the sink that runs now die, as far as Kafka can see: after
+// its n-th commit from now no further one gets through, and the one itself only
+// if applied. The channel is closed when it is time to stop the sink.
+func (w *world) crashAfter(n int, applied bool) (died <-chan struct{}, revive func()) {
+	dead := make(chan struct{})
+	var commits, over atomic.Int64
+	w.kafka.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if over.Load() == 1 {
+			w.kafka.DropControl()
+			return nil, nil, false
+		}
+		w.kafka.KeepControl()
+		c := commits.Add(1)
+		if c == int64(n) {
+			close(dead)
+		}
+		if c < int64(n) || c == int64(n) && applied {
+			return nil, nil, false
+		}
+		return nil, errors.New("the sink has crashed"), true
+	})
+	return dead, func() { over.Store(1) }
+}
+
+// Whatever commit a sink dies at, and whatever its successor's batches would
+// be, rows that were written are not written again. What proves it are raw
+// rows: FINAL would hide repeats.
+func TestCrashesDoubleNothing(t *testing.T) {
+	w := newWorld(t, server(t))
+	for crash := range 24 {
+		w.cfg.BatchRows = []int{7, 10_000, 50, 1, 300}[crash%5]
+		w.produceDecisions(60 + rand.IntN(100))
+		died, revive := w.crashAfter(1+rand.IntN(9), crash%2 == 0)
+		_, stop := w.start()
+		select {
+		case <-died:
+			// Inserts that the commit announced are under way, or done, or not.
+			time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+		case <-time.After(2 * time.Second): // it had fewer commits to make
+		}
+		stop()
+		revive()
+	}
+	w.cfg.BatchRows = 10_000
+	s, _ := w.start()
+	w.drain(s)
+	w.expectDecisions(w.produced)
+}
+
+func TestServerThatIsKilledLosesAndDoublesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("restarts a server")
+	}
+	server(t) // skips where there is none
+	cfg := local.Config{Dir: t.TempDir()}
+	engine, err := local.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Password = engine.Password()
+	cfg.Port, cfg.HTTPPort = engine.Ports()
+	w := newWorld(t, engine)
+	w.cfg.BatchRows = 20
+	s, _ := w.start()
+	for range 4 {
+		w.produceDecisions(150)
+		w.wait("the first rows", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] > 0 })
+		engine.Kill()
+		w.produceDecisions(50)
+		w.wait("Ready to say so", func() bool { err := s.Ready(); return err != nil })
+		if err := s.Ready(); err != nil && !strings.Contains(err.Error(), "unreachable") {
+			t.Errorf("Ready: %v", err)
+		}
+		if engine, err = local.Start(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer engine.Close()
+	w.drain(s)
+	w.expectDecisions(w.produced)
+	w.wait("Ready", func() bool { return s.Ready() == nil })
+}
+
+func TestSinksThatComeAndGoShareTheWork(t *testing.T) {
+	w := newWorld(t, server(t))
+	w.cfg.BatchRows = 25
+	s, _ := w.start()
+	for i := range 5 {
+		w.produceDecisions(100)
+		_, stop := w.start()
+		w.produceDecisions(100)
+		if i%2 == 0 {
+			time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		}
+		stop()
+	}
+	w.drain(s)
+	w.expectDecisions(w.produced)
+}
+
+func TestTopicThatIsMadeAgainIsReadFromItsBeginning(t *testing.T) {
+	for _, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) {
+			w := newWorld(t, server(t))
+			s, stop := w.start()
+			w.transaction(kgo.TryCommit, alert(1), alert(2), alert(3))
+			w.drain(s)
+			if !running {
+				stop()
+			}
+			if err := errors.Join(w.kafka.DeleteTopic(topics.Alerts), w.kafka.CreateTopic(topics.Alerts, 3, nil)); err != nil {
+				t.Fatal(err)
+			}
+			w.transaction(kgo.TryCommit, alert(4), alert(5), alert(6))
+			if !running {
+				s, _ = w.start()
+			}
+			w.wait("six alerts", func() bool {
+				n, err := s.Counts(context.Background())
+				return err == nil && n["alerts"] == 6
+			})
+			w.expect(map[string]uint64{"alerts": 6})
+		})
+	}
+}
+
+func TestRecordsThatRetentionTookAreNotWaitedFor(t *testing.T) {
+	w := newWorld(t, server(t))
+	var records []*kgo.Record
+	for i := range 300 {
+		rec := w.decision(i)
+		rec.Partition = 0
+		records = append(records, rec)
+	}
+	w.options = append(w.options, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.cfg.BatchRows = 100
+	w.transaction(kgo.TryCommit, records[:200]...)
+	died, revive := w.crashAfter(1, true) // a batch is announced
+	_, stop := w.start()
+	<-died
+	stop()
+	revive()
+	if err := w.kafka.DeleteRecords(topics.Decisions, 0, 150); err != nil {
+		t.Fatal(err)
+	}
+	w.transaction(kgo.TryCommit, records[200:]...)
+	s, _ := w.start()
+	w.drain(s)
+	if got := w.query("SELECT (uniqExact(decision_id) >= 150, count() = uniqExact(decision_id)) FROM decisions"); got != "(1,1)" {
+		t.Errorf("at least what is still there, and nothing twice: %s", got)
+	}
+}
