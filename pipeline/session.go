@@ -85,7 +85,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	rf := schema.Stream("refunds")
 	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
 	s.writers = make([]writer, cfg.Engine.Workers)
-	s.engine = engine.New(engine.Config{Schema: schema, Workers: cfg.Engine.Workers,
+	s.engine = engine.New(engine.Config{Schema: schema, Workers: cfg.Engine.Workers, ReadAhead: cfg.Engine.ReadAhead.Milliseconds(),
 		HoldDegraded: cfg.Limits.OnDegraded == "review", HoldWarming: cfg.Limits.OnWarming == "review"}, set)
 	return s
 }

@@ -101,7 +101,7 @@ func explainSyntax(message string) (text, hint string) {
 		}
 		hints := map[string]string{
 			`"="`: "compare with ==", `"AND"`: "write and", `"OR"`: "write or", `"NOT"`: "write not", `"&"`: "write and",
-			`"IN"`: "write in", `"is"`: "write == nil or != nil", `"IS"`: "write == nil or != nil", `"|"`: "write or", `">"`: "not equal is !=", `"->"`: "",
+			`"IN"`: "write in", `"is"`: "write == nil or != nil", `"IS"`: "write == nil or != nil", `"|"`: "write or", `">"`: "not equal is !=", `"#"`: "comments in a condition start with //",
 		}
 		return "unexpected " + m[2], hints[m[2]]
 	}

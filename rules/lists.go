@@ -72,12 +72,12 @@ func (d *draft) readListFile(r *reader, l *list, n ast.Node) {
 	}
 	found := false
 	for _, p := range r.mapping(n, "list "+l.name.value) {
+		found = true
 		if p.key.value != "file" {
 			r.errs = append(r.errs, p.key.report("", 0, "unknown key "+p.key.value+" of a list", suggestOr(p.key.value, []string{"file"}, "a list is [a, b] or {file: …}")))
 			continue
 		}
 		t, ok := r.text(p.value, "file")
-		found = true
 		if !ok {
 			continue
 		}

@@ -109,7 +109,8 @@ type pastExpr struct {
 	series    string // canonical name of the series
 	keys      []keyPart
 	keyExprs  []keyExpr
-	keyText   []string
+	keyText   []string // ours
+	theirs    []string
 	keyPaths  []string // what may be nil on the way to the key; "" for what has no name
 	where     fn
 	within    int64
@@ -156,10 +157,9 @@ func (p *pastExpr) read(root *ast.IdentifierNode, parts []part) bool {
 		switch next {
 		case stepBy:
 			ok = p.readBy(part)
-			p.series = p.text
 		case stepWhere:
 			ok = p.readWhere(part)
-			p.series = p.text + p.listVersions()
+			p.series += p.listVersions()
 		case stepWindow:
 			ok = p.readWindow(part)
 		case stepDelayed:
@@ -219,6 +219,7 @@ func (p *pastExpr) listVersions() string {
 // readBy reads by(a, b) and by({theirs: ours}).
 func (p *pastExpr) readBy(part part) bool {
 	c := p.c
+	defer func() { p.series = p.source + ".by(" + strings.Join(p.theirs, ", ") + ")" }()
 	if len(part.args) == 0 {
 		c.fail(part.node, "by() names no field", "say whose events: by(customer_id)")
 		return false
@@ -295,6 +296,7 @@ func (p *pastExpr) addKey(at ast.Node, theirs string, ours ast.Node) bool {
 	if o.maybe {
 		p.keyPaths = append(p.keyPaths, c.nameOf(o))
 	}
+	p.theirs = append(p.theirs, theirs)
 	p.keys = append(p.keys, keyPart{slot, field.Type})
 	p.keyExprs = append(p.keyExprs, keyExpr{o.fn, field.Type})
 	p.keyText = append(p.keyText, c.print(ours, 0))
@@ -324,7 +326,9 @@ func (p *pastExpr) readWhere(part part) bool {
 	}
 	c.lists = append(c.lists[:len(c.lists):len(c.lists)], sub.lists...)
 	p.where = o.fn
-	p.text += ".where(" + c.print(part.args[0], 0) + ")"
+	where := ".where(" + c.print(part.args[0], 0) + ")"
+	p.text += where
+	p.series += where
 	return true
 }
 

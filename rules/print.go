@@ -51,7 +51,7 @@ func (c *compiler) print(n ast.Node, above int) string {
 		if op == "!" || op == "not" {
 			op = "not "
 		}
-		return bracket(op == "not " && above > precedenceAnd, op+c.print(n.Node, precedenceUnary))
+		return bracket(op == "not " && above >= precedenceEqual, op+c.print(n.Node, precedenceUnary))
 	case *ast.ConditionalNode:
 		return bracket(above > 0, c.print(n.Cond, 1)+" ? "+c.print(n.Exp1, 1)+" : "+c.print(n.Exp2, 1))
 	case *ast.BinaryNode:
@@ -61,7 +61,7 @@ func (c *compiler) print(n ast.Node, above int) string {
 }
 
 const (
-	precedenceAnd    = 15
+	precedenceEqual  = 20
 	precedenceUnary  = 90
 	precedenceMember = 1000
 )

@@ -106,7 +106,7 @@ func TestBadConfigurations(t *testing.T) {
 }
 
 func TestEnvironmentWinsOverFile(t *testing.T) {
-	l := mustLoad(t, "kafka: {seed_brokers: [a:1], client_id: file}\nstreams: {refunds: {topic: file}}",
+	l := mustLoad(t, "kafka: {seed_brokers: ['a:1'], client_id: file}\nstreams: {refunds: {topic: file}}",
 		"REFUNDGUARD_KAFKA_SEED_BROKERS=b:2,c:3",
 		"REFUNDGUARD_KAFKA_SASL_MECHANISM=PLAIN", "REFUNDGUARD_KAFKA_SASL_USERNAME=u", "REFUNDGUARD_KAFKA_SASL_PASSWORD=p",
 		"REFUNDGUARD_STREAMS_REFUNDS_DECIDE_FROM=latest", "REFUNDGUARD_STREAMS_LEDGER_RESULTS_TOPIC=env",
@@ -140,13 +140,13 @@ func TestEnvironmentWinsOverFile(t *testing.T) {
 }
 
 func TestSecretFiles(t *testing.T) {
-	hook := "webhooks: [{name: a, url: 'https://example.com', secret_file: %s%s}]\nkafka: {seed_brokers: [a:1]}"
+	hook := "webhooks: [{name: a, url: 'https://example.com', secret_file: %s%s}]\nkafka: {seed_brokers: ['a:1']}"
 	for name, c := range map[string]struct{ content, want string }{
 		"missing": {fmt.Sprintf(hook, "/no/such/file", ""), "no such file"},
 		"both":    {fmt.Sprintf(hook, "/no/such/file", ", secret: whsec_AAAA"), "give one of the two"},
-		"kafka": {"kafka: {seed_brokers: [a:1], sasl: {mechanism: PLAIN, username: u, password_file: /no/such/file}}",
+		"kafka": {"kafka: {seed_brokers: ['a:1'], sasl: {mechanism: PLAIN, username: u, password_file: /no/such/file}}",
 			"kafka.sasl[0].password_file"},
-		"clickhouse": {"kafka: {seed_brokers: [a:1]}\nclickhouse: {addr: ['a:1'], password_file: /no/such/file}",
+		"clickhouse": {"kafka: {seed_brokers: ['a:1']}\nclickhouse: {addr: ['a:1'], password_file: /no/such/file}",
 			"clickhouse.password_file"},
 	} {
 		err := mustLoad(t, c.content).check()

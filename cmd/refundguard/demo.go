@@ -36,7 +36,7 @@ is on PATH; after that no network is needed.`,
 	}
 	f := cmd.Flags()
 	o := demo.Options{Speed: 86400, Starter: starter.FS, NewService: demoService}
-	cfg := shopFlags(f, 0.0005)
+	cfg := shopFlags(f, 0.002)
 	f.StringVar(&o.Data, "data", "", "folder with transactions.jsonl and refunds.jsonl (and other streams) to play")
 	f.Var(&o.Speed, "speed", "how fast the shop's time passes: 1d/s, 12h/s, 5000x, max")
 	f.BoolVar(&o.Once, "once", false, "play everything as fast as possible, and end")

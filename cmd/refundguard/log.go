@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,14 +19,14 @@ var (
 	logFormats = []string{"auto", "logfmt", "json"}
 )
 
-func (c logConfig) validate() error {
+func (c logConfig) validate() (err error) {
 	if !slices.Contains(logLevels, c.Level) {
-		return fmt.Errorf("level: %q is not one of %s", c.Level, strings.Join(logLevels, ", "))
+		err = fmt.Errorf("level: %q is not one of %s", c.Level, strings.Join(logLevels, ", "))
 	}
 	if !slices.Contains(logFormats, c.Format) {
-		return fmt.Errorf("format: %q is not one of %s", c.Format, strings.Join(logFormats, ", "))
+		err = errors.Join(err, fmt.Errorf("format: %q is not one of %s", c.Format, strings.Join(logFormats, ", ")))
 	}
-	return nil
+	return err
 }
 
 // newLogger writes for people on a terminal, and logfmt elsewhere, unless a

@@ -23,6 +23,7 @@ import (
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
+	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
 // serviceEnv tells this test binary to be the service, in a process that a test
@@ -33,6 +34,7 @@ const serviceEnv = "REFUNDGUARD_TEST_SERVICE"
 const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
+	local.RunIfChild()
 	if text := os.Getenv(serviceEnv); text != "" {
 		serve(text)
 		return

@@ -69,7 +69,13 @@ type Config struct {
 	Schema  *event.Schema
 	Workers int // number of workers and shards; at least 1
 
-	// OnDegraded and OnWarming say whether such decisions must be held.
+	// ReadAhead is how far, in milliseconds of event time, events may be applied
+	// beyond the earliest refund that is undecided. Windows keep that much more
+	// than they reach back.
+	ReadAhead int64
+
+	// Whether decisions over state that is incomplete, or over windows that are
+	// still filling, must not approve.
 	HoldDegraded, HoldWarming bool
 }
 
@@ -218,7 +224,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 				s.since = e.newest
 			}
 			for range e.shards {
-				s.shards = append(s.shards, window.New(window.Spec{Horizon: def.Horizon, Columns: len(def.Columns)}))
+				s.shards = append(s.shards, window.New(window.Spec{Horizon: e.horizon(def), Columns: len(def.Columns)}))
 			}
 		}
 		s = &series{def: def, shards: s.shards, since: s.since}
@@ -237,6 +243,16 @@ func (e *Engine) SetRules(set *rules.Set) {
 		w.eval = set.NewEvaluator()
 		w.found = make([]found, len(set.Lookups))
 	}
+}
+
+// horizon is what a series' store must keep. The store keeps twice as much
+// behind a key's newest event, so that refunds up to a window late are exact;
+// a short window must reach over what is read ahead, too.
+func (e *Engine) horizon(def *rules.Series) int64 {
+	if def.Horizon == 0 {
+		return 0
+	}
+	return max(def.Horizon, (def.Horizon+e.cfg.ReadAhead+1)/2)
 }
 
 // sameStore reports whether what a store kept for the definition old serves

@@ -26,23 +26,23 @@ const (
 	faultSurrogate       // half of a surrogate pair
 )
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
+// stops marks, in the high bit of each, the bytes of a string that need a look:
+// quotes, backslashes, control characters, and those that aren't ASCII. (Of the
+// ASCII bytes c, c^2 < 0x21 holds for control characters and the quote alone.)
+// Borrows mark bytes above a true mark too, so only the lowest is sure.
+func stops(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	return (((w ^ ones*2) - ones*0x21) | ((w ^ ones*'\\') - ones) | w) & highs
+}
 
-// scanString reads a string from the byte after its opening quote. It returns
+// scanString reads a string from the byte after its opening quote, eight bytes
+// at a time where it can. It returns
 // the position of the closing quote, or of the fault.
 func scanString(data []byte, i int) (end int, escaped bool, f fault) {
 	for {
-		// Eight bytes at a time, up to one that ends the run: a quote, a
-		// backslash, a control character, or a byte that isn't ASCII. (Of the
-		// ASCII bytes c, c^2 < 0x21 holds for control characters and the quote
-		// alone. Borrows only mark bytes above a true mark, so the lowest mark
-		// is right.)
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
-			m := (((w ^ ones*2) - ones*0x21) | ((w ^ ones*'\\') - ones) | w) & highs
+			m := stops(w)
 			if m == 0 {
 				i += 8
 				continue

@@ -1,7 +1,5 @@
 package event
 
-import "time"
-
 // Unix times are accepted between these bounds (1973 to 5138), so that seconds,
 // microseconds and nanoseconds of our days can't be taken for milliseconds.
 const (
@@ -117,7 +115,37 @@ func daysSince1970(year, month, day int) int {
 	return year*365 + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - 719468 - 146097
 }
 
-// AppendTime writes Unix milliseconds as 2006-01-02T15:04:05.000Z.
+// AppendTime writes Unix milliseconds as 2006-01-02T15:04:05.000Z. Only the
+// years 1 to 9999 have such a form: earlier and later times are written as the
+// first and the last of them.
 func AppendTime(dst []byte, ms int64) []byte {
-	return time.UnixMilli(ms).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	// As milliseconds since 0000-03-01, so that nothing is negative.
+	t := uint64(min(max(ms, minTime), maxTime) + 719468*msPerDay)
+	year, month, day := date(t / msPerDay)
+	clock := t % msPerDay
+	dst = append(dst, '0'+byte(year/1000), '0'+byte(year/100%10), '0'+byte(year/10%10), '0'+byte(year%10), '-')
+	dst = append(appendTwo(dst, month), '-')
+	dst = append(appendTwo(dst, day), 'T')
+	dst = append(appendTwo(dst, clock/3600_000), ':')
+	dst = append(appendTwo(dst, clock/60_000%60), ':')
+	dst = append(appendTwo(dst, clock/1000%60), '.')
+	return append(dst, '0'+byte(clock/100%10), '0'+byte(clock/10%10), '0'+byte(clock%10), 'Z')
+}
+
+func appendTwo(dst []byte, n uint64) []byte { return append(dst, '0'+byte(n/10), '0'+byte(n%10)) }
+
+// date is the day of the Gregorian calendar that is so many days after
+// 0000-03-01.
+func date(days uint64) (year, month, day uint64) {
+	const daysIn400 = 146097
+	era, n := days/daysIn400, days%daysIn400
+	yearOfEra := (n - n/1460 + n/36524 - n/(daysIn400-1)) / 365
+	n -= 365*yearOfEra + yearOfEra/4 - yearOfEra/100 // day of the year that begins in March
+	m := (5*n + 2) / 153                             // month of it, from 0
+	day = n - (153*m+2)/5 + 1
+	year, month = yearOfEra+era*400, m+3
+	if month > 12 {
+		year, month = year+1, month-12
+	}
+	return year, month, day
 }

@@ -31,7 +31,7 @@ func follow(opts []kgo.Opt, audit *Audit) (*follower, error) {
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(100*time.Millisecond))...)
+		kgo.FetchMaxWait(100*time.Millisecond), kgo.MetadataMinAge(20*time.Millisecond))...)
 	if err != nil {
 		return nil, fmt.Errorf("making the client that watches the topics: %w", err)
 	}

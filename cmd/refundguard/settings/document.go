@@ -182,7 +182,11 @@ func (d *document) value(node ast.Node, shape reflect.Type, path string) (any, b
 	text, ok := scalarText(node)
 	if !ok {
 		d.hideAll(node)
-		d.fault(at, path, fmt.Sprintf("%s: wants %s, and this is %s", name(path), wants(shape), describe(node)), "")
+		hint := ""
+		if describe(node) == "a section" && shape.Kind() == reflect.String {
+			hint = "a text with a colon in it needs quotes here"
+		}
+		d.fault(at, path, fmt.Sprintf("%s: wants %s, and this is %s", name(path), wants(shape), describe(node)), hint)
 		return nil, false
 	}
 	last := lastKey(path)
