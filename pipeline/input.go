@@ -16,7 +16,8 @@ type input struct {
 	index      int // in the schema's Streams
 	topicID    [16]byte
 	partitions []*partition
-	required   bool // decisions wait for it: refunds, transactions, streams that rules read
+	enums      []int // slots of enum fields
+	required   bool  // decisions wait for it: refunds, transactions, streams that rules read
 }
 
 // partition is the bounded buffer between fetching and the engine, and the

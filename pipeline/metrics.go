@@ -20,6 +20,8 @@ type metrics struct {
 	ruleErrors     *prometheus.CounterVec
 	deadLetters    *prometheus.CounterVec
 	duplicates     *prometheus.CounterVec
+	unknownValues  *prometheus.CounterVec
+	shortRetention *prometheus.GaugeVec
 	applied        prometheus.Counter
 	late           prometheus.Histogram
 	commits        prometheus.Histogram
@@ -59,7 +61,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ruleErrors:  counters("refundguard_rule_errors_total", "Evaluations in which a rule failed.", "rule"),
 		deadLetters: counters("refundguard_dead_letters_total", "Records refused, by code.", "code"),
 		duplicates:  counters("refundguard_duplicates_total", "Records that repeat an id with the same bytes.", "stream"),
-		applied:     counter("refundguard_records_applied_total", "Records entered into the state."),
+		unknownValues: counters("refundguard_unknown_values_total",
+			"Values of enum fields that the schema doesn't know; they are kept as read.", "stream", "field"),
+		shortRetention: gauges("refundguard_topic_retention_short", "1 where a topic that the program reads back keeps less than state.retention.", "topic"),
+		applied:        counter("refundguard_records_applied_total", "Records entered into the state."),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_decision_delay_seconds",
 			Help:    "From a refund's Kafka timestamp to its decision.",
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
@@ -78,7 +83,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
-	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.applied, m.late,
+	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {

@@ -18,7 +18,7 @@ func TestEveryRefundHasOneOutcomeAndItsRecords(t *testing.T) {
 	w.send("transactions", 0, tx("t1", "ann", "100.00", 0))
 	w.send("transactions", 1, tx("t2", "bob", "900", 0))
 	approved := w.send("refunds", 0, refund("r1", "t1", "ann", "60.00", time.Hour))
-	w.send("refunds", 1, refund("r2", "t2", "bob", "901", time.Hour))      // over, and large
+	w.send("refunds", 1, refund("r2", "t2", "bob", "901", time.Hour))     // over, and large
 	w.send("refunds", 0, refund("r3", "t1", "ann", "40.00", 2*time.Hour)) // exactly the rest
 	w.send("refunds", 0, refund("r4", "t1", "ann", "0.01", 3*time.Hour))  // a cent over
 	w.sendRaw("refunds", 0, string(approved.Value))                       // duplicate

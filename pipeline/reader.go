@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
@@ -27,6 +28,7 @@ type reader struct {
 	limits   event.Limits
 	maxDelay int64 // milliseconds; 0: off
 	capacity int   // records buffered per partition
+	unknown  *prometheus.CounterVec
 
 	gen  atomic.Int64  // number of the latest end-of-partition question
 	wake chan struct{} // tells the engine that something was decoded
@@ -171,6 +173,11 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		if err := d.Decode(rec.raw.Value, &rec.Event); err != nil {
 			rec.err = err
 			continue
+		}
+		for _, slot := range in.enums {
+			if rec.Event.Has(slot) && rec.Event.Vals[slot].Num < 0 {
+				r.unknown.WithLabelValues(in.stream.Name, in.stream.Fields[slot].Name).Inc()
+			}
 		}
 		rec.Sent = rec.Event.Time
 		refund := in.stream.Name == "refunds"

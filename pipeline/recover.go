@@ -54,6 +54,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.checkRetention(ctx)
 	return s.openInputs(ctx, details)
 }
 
@@ -72,6 +73,11 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 			return fmt.Errorf("asking where %s begins: %w", st.Topic, err)
 		}
 		in := &input{stream: st, index: i, topicID: d.ID}
+		for slot, f := range st.Fields {
+			if f.Type == event.TypeEnum {
+				in.enums = append(in.enums, slot)
+			}
+		}
 		for id := range len(d.Partitions) {
 			o, ok := starts.Lookup(st.Topic, int32(id))
 			if !ok || o.Err != nil {
@@ -326,7 +332,7 @@ func (s *session) startReader(ctx context.Context) error {
 		return fatalf("kafka client: %w", err)
 	}
 	workers := s.cfg.Engine.Workers
-	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), capacity: s.capacity,
+	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), capacity: s.capacity, unknown: s.metrics.unknownValues,
 		limits: event.Limits{MaxBytes: s.cfg.Limits.MaxRecordBytes, MaxDepth: s.cfg.Limits.MaxDepth, MaxFieldBytes: s.cfg.Limits.MaxFieldBytes},
 		wake:   make(chan struct{}, 1), fail: make(chan error, 1), work: make(chan *batch, 2*workers)}
 	s.reader.start(ctx, workers)

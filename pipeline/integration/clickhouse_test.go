@@ -11,6 +11,7 @@ import (
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
@@ -210,5 +211,24 @@ func TestClickHouseHasTheRetailYear(t *testing.T) {
 	stop := w.fill()
 	c := s.finish(start(t, s.settings))
 	c.stored(w)
+	stop()
+}
+
+// TestClickHouseTakesEventsOfAnyAge writes refunds of thirty years at once:
+// tables are partitioned by month, and a server takes inserts into a hundred
+// partitions at most unless it is told otherwise.
+func TestClickHouseTakesEventsOfAnyAge(t *testing.T) {
+	w := &world{model: newModel(t, strangeRuleFile, strangeRules, strangePolicy), rules: strangeRuleFile}
+	for i := range 360 {
+		at := time.Date(1995, time.Month(1+i), 1, 0, 0, 0, 0, time.UTC)
+		w.add(t, &kgo.Record{Topic: "refunds", Value: fmt.Appendf(nil,
+			`{"refund_id":"r%d","customer_id":"c%d","amount":1,"currency":"USD","occurred_at":%d}`, i, i%7, at.UnixMilli())}, isEvent)
+	}
+	s := newScene(t, w, 1)
+	warehouse := newWarehouse(t, s.cluster.Brokers())
+	s.write(1)
+	c := s.finish(start(t, s.settings))
+	stop := warehouse.fill()
+	c.stored(warehouse)
 	stop()
 }

@@ -173,7 +173,7 @@ func hint(err error, request int32, secure bool) string {
 	switch kmsg.Key(request) {
 	case dialing:
 		if secure {
-			return "it broke off the TLS handshake; does it speak TLS on this port?"
+			return "it broke off the TLS handshake; does it speak TLS on this port? If not, set kafka.tls.enabled: false"
 		}
 		return "check that host and port are those of a Kafka listener"
 	case kmsg.ApiVersions:

@@ -19,15 +19,6 @@ func decode(t testing.TB, stream, record string) *event.Event {
 	return ev
 }
 
-func money(t testing.TB, text string) event.Money {
-	t.Helper()
-	m, err := event.ParseMoney([]byte(text))
-	if err != nil {
-		t.Fatalf("ParseMoney(%q): %v", text, err)
-	}
-	return m
-}
-
 func currency(t testing.TB, code string) event.Currency {
 	t.Helper()
 	c, ok := event.ParseCurrency(code)

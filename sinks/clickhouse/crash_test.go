@@ -45,16 +45,16 @@ func (w *world) crashAfter(n int, applied bool) (died <-chan struct{}, revive fu
 // rows: FINAL would hide repeats.
 func TestCrashesDoubleNothing(t *testing.T) {
 	w := newWorld(t, server(t))
-	for crash := range 24 {
+	for crash := range 12 {
 		w.cfg.BatchRows = []int{7, 10_000, 50, 1, 300}[crash%5]
 		w.produceDecisions(60 + rand.IntN(100))
-		died, revive := w.crashAfter(1+rand.IntN(9), crash%2 == 0)
+		died, revive := w.crashAfter(1+rand.IntN(7), crash%2 == 0)
 		_, stop := w.start()
 		select {
 		case <-died:
 			// Inserts that the commit announced are under way, or done, or not.
 			time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
-		case <-time.After(2 * time.Second): // it had fewer commits to make
+		case <-time.After(time.Second): // it had fewer commits to make
 		}
 		stop()
 		revive()

@@ -41,7 +41,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 	}
 	for _, want := range []string{
 		"webhooks[1] good: name: webhooks[0] has it already",
-		`webhooks[2] twin: group: webhooks[0] reads with "refundguard-webhook-good" already`,
+		`webhooks[2] twin: group: webhooks[1] reads with "refundguard-webhook-good" already`,
 		`webhooks[3] a b: name: "a b"`, `url: the scheme "ftp"`, "url: has no host", "url: holds a user",
 		"format: slack is not available yet", `min_severity: "urgent"`, "timeout: 1h0m0s", "max_in_flight: 1000",
 		"retries: number 1", "give_up_after: -1ns", `allow_private: "10.0.0.0/99"`, "headers: Webhook-Id is set by refundguard",

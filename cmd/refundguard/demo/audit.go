@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/zeebo/xxh3"
@@ -63,6 +64,16 @@ func (p *progress) applied(topic string) (sum int64) {
 	return sum
 }
 
+// same reports whether nothing happened between two records.
+func (p *progress) same(o *progress) bool {
+	for _, in := range inputs {
+		if p.applied(in.topic) != o.applied(in.topic) {
+			return false
+		}
+	}
+	return p.Balance == o.Balance
+}
+
 // Audit follows the topics from outside, as any reader could, and finds out on
 // its own what became of each refund. It is fed with committed records in any
 // order of topics, and may be read at the same time.
@@ -81,6 +92,7 @@ type Audit struct {
 	hits     int64
 	alerts   map[string]bool // ids
 	progress progress
+	moved    time.Time // when the progress last said something new
 	position map[string]map[int32]int64
 }
 
@@ -166,6 +178,9 @@ func (a *Audit) Add(r *kgo.Record) {
 		if err := json.Unmarshal(r.Value, &p); err != nil {
 			a.faults.add("%s/%d is not readable: %v", r.Topic, r.Offset, err)
 			return
+		}
+		if !p.same(&a.progress) {
+			a.moved = r.Timestamp
 		}
 		a.progress = p
 	}

@@ -164,42 +164,32 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 const patience = time.Minute
 
 // wait shows how it goes until everything is done (with Once), or until ctx
-// ends and then everything that was sent is. It returns how long deciding took
-// and, in words, what was never done.
+// ends and then everything that was sent is. It returns how long it took to
+// decide, by the timestamps of the service's commits, and, in words, what was
+// never done.
 func (s *stage) wait(ctx, work context.Context, began time.Time, fed <-chan struct{}) (took time.Duration, left string) {
-	var leaving time.Time
-	moved, last := time.Now(), ""
+	leaving := false
+	changed, last, limit := time.Now(), "", patience
 	for {
 		<-time.After(25 * time.Millisecond)
 		if work.Err() != nil {
-			return time.Since(began), "the service ended"
+			return 0, "the service ended"
 		}
 		s.say.refresh(s)
-		if ctx.Err() != nil && leaving.IsZero() {
-			leaving = time.Now()
+		if ctx.Err() != nil && !leaving {
+			leaving, changed, limit = true, time.Now(), 10*time.Second
 			s.say.leaving()
 			<-fed
 		}
-		if !s.o.Once && leaving.IsZero() {
-			took = time.Since(began)
+		if !s.o.Once && !leaving {
 			continue
 		}
-		decided, open := s.left(work)
-		if decided && (took == 0 || !s.o.Once && leaving.IsZero()) {
-			took = time.Since(began)
-		}
-		if open == "" {
-			return took, ""
-		}
+		open := s.left(work)
 		if open != last {
-			moved, last = time.Now(), open
+			changed, last = time.Now(), open
 		}
-		limit := patience
-		if !leaving.IsZero() {
-			limit = 10 * time.Second
-		}
-		if time.Since(moved) > limit {
-			return max(took, time.Since(began)), open
+		if open == "" || time.Since(changed) > limit {
+			return max(0, s.audit.Tally().moved.Sub(began)), open
 		}
 	}
 }

@@ -15,30 +15,29 @@ import (
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
-// left says whether everything sent is decided, and in words what is still to
-// be done; "" is nothing.
-func (s *stage) left(ctx context.Context) (decided bool, what string) {
+// left says in words what is still to be done until everything sent is decided
+// and delivered; "" is nothing.
+func (s *stage) left(ctx context.Context) string {
+	if what := s.undecided(ctx, s.audit.Tally()); what != "" {
+		return what
+	}
+	if what := s.unread(ctx); what != "" {
+		return what
+	}
 	t := s.audit.Tally()
-	if what = s.undecided(ctx, t); what != "" {
-		return false, what
-	}
-	if what = s.unread(ctx); what != "" {
-		return true, what
-	}
-	t = s.audit.Tally()
 	if got := int64(s.receiver.Counts().Alerts); got < t.Alerts {
-		return true, fmt.Sprintf("%d of %d alerts are delivered", got, t.Alerts)
+		return fmt.Sprintf("%d of %d alerts are delivered", got, t.Alerts)
 	}
 	rows, err := s.countRows(ctx)
 	if err != nil {
-		return true, err.Error()
+		return err.Error()
 	}
 	for table, want := range expectedRows(t) {
 		if rows[table] < want {
-			return true, fmt.Sprintf("ClickHouse has %d of %d %s", rows[table], want, table)
+			return fmt.Sprintf("ClickHouse has %d of %d %s", rows[table], want, table)
 		}
 	}
-	return true, ""
+	return ""
 }
 
 // undecided looks at the service's progress: is everything sent applied, and
@@ -114,6 +113,7 @@ func (s *stage) countRows(ctx context.Context) (map[string]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("counting ClickHouse's rows: %w", err)
 	}
+	req.Close = true // ClickHouse ends at once where nobody is connected
 	req.SetBasicAuth(local.ReadOnly, s.server.Password())
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

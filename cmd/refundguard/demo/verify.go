@@ -3,6 +3,7 @@ package demo
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -131,6 +132,7 @@ type Tally struct {
 	Hits     int64
 	Alerts   int64 // different ones
 	progress progress
+	moved    time.Time
 }
 
 // Tally counts.
@@ -139,7 +141,7 @@ func (a *Audit) Tally() Tally {
 	defer a.mu.Unlock()
 	t := Tally{
 		Outcomes: map[string]int64{"approve": 0, "review": 0, "reject": 0}, Rules: maps.Clone(a.rules), Topics: maps.Clone(a.topics),
-		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), progress: a.progress,
+		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), progress: a.progress, moved: a.moved,
 	}
 	for id, d := range a.decisions {
 		t.Outcomes[d.outcome.String()]++

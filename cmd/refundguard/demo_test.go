@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/refundguard/refundguard/cmd/refundguard/demo"
+	"github.com/refundguard/refundguard/sinks/clickhouse/local"
+)
+
+func TestMain(m *testing.M) {
+	local.RunIfChild()
+	os.Exit(m.Run())
+}
+
+// demoOnce plays a small year and returns its summary.
+func demoOnce(t *testing.T, args ...string) (*demo.Summary, error) {
+	t.Helper()
+	root := newRootCmd()
+	var out, progress bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&progress)
+	root.SetArgs(append([]string{"demo", "--once", "-o", "json"}, args...))
+	err := root.ExecuteContext(t.Context())
+	if err != nil && os.Getenv("CI") != "true" && (strings.Contains(err.Error(), "get a ClickHouse engine") || strings.Contains(err.Error(), "no ClickHouse found")) {
+		t.Skip(err)
+	}
+	t.Logf("%s\n%s", progress.String(), out.String())
+	if out.Len() == 0 {
+		t.Fatal(err)
+	}
+	var sum demo.Summary
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
+		t.Fatalf("the summary is not one JSON object: %v", err)
+	}
+	return &sum, err
+}
+
+func TestDemoOnce(t *testing.T) {
+	sum, err := demoOnce(t, "--transactions", "4000", "--bad", "0.02", "--seed", "3")
+	if err != nil || !sum.OK || !sum.Balance.OK {
+		t.Fatalf("error %v, faults %q", err, sum.Faults)
+	}
+	b := sum.Balance
+	if b.Read == 0 || b.Read != b.Approved+b.InReview+b.Rejected+b.DeadLettered+b.Duplicates+b.History {
+		t.Errorf("balance %+v", b)
+	}
+	if b.DeadLettered == 0 || b.Duplicates == 0 || b.InReview == 0 || b.Approved < b.Read*8/10 {
+		t.Errorf("balance %+v: want most approved, and some of each", b)
+	}
+	if sum.ClickHouse["decisions"] != b.Approved+b.InReview+b.Rejected || sum.ClickHouse["dead_letters"] < b.DeadLettered {
+		t.Errorf("ClickHouse %v against %+v", sum.ClickHouse, b)
+	}
+	if sum.Alerts.Delivered == 0 {
+		t.Error("no alerts")
+	}
+	for _, kind := range []string{"over_refund", "other_instrument"} {
+		if c := sum.Labels[kind]; c.Total == 0 || c.Caught != c.Total {
+			t.Errorf("%s: %+v", kind, c)
+		}
+	}
+	if c := sum.Labels["device_ring"]; c.Total < 5 || c.Caught < c.Total/2 {
+		t.Errorf("device_ring: %+v", c)
+	}
+	if h := sum.Honest; h == nil || h.Caught > h.Total/10 {
+		t.Errorf("honest refunds held: %+v", h)
+	}
+}
+
+// The same data from files must come to the same end, as one's own would.
+func TestDemoOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	gen := newRootCmd()
+	gen.SetOut(&bytes.Buffer{})
+	gen.SetArgs([]string{"gen", "--out", dir, "--transactions", "2000", "--seed", "5"})
+	if err := gen.ExecuteContext(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	made, err := demoOnce(t, "--transactions", "2000", "--seed", "5", "--bad", "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := demoOnce(t, "--data", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Balance != read.Balance || made.Labels["over_refund"] != read.Labels["over_refund"] {
+		t.Errorf("generated %+v %v, from files %+v %v", made.Balance, made.Labels, read.Balance, read.Labels)
+	}
+}
+
+func TestDemoUsage(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(text, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+		code int
+	}{
+		{[]string{"demo", "--speed", "fast"}, "1d/s", exitUsage},
+		{[]string{"demo", "-o", "xml"}, "text or json", exitUsage},
+		{[]string{"demo", "--data", "x", "--seed", "2"}, "--seed", exitUsage},
+		{[]string{"demo", "--days", "0"}, "--days 0", exitUsage},
+		{[]string{"demo", "--once", "--data", filepath.Dir(text)}, "transactions.jsonl", exitProblems},
+		{[]string{"demo", "--once", "--dir", filepath.Dir(text)}, "holds other things", exitProblems},
+		{[]string{"gen", "--bad", "2"}, "--bad 2", exitUsage},
+		{[]string{"gen", "--end", "tomorrow"}, "--end", exitUsage},
+		{[]string{"gen", "--out", text}, "notes.txt", exitProblems},
+	} {
+		root := newRootCmd()
+		var errs bytes.Buffer
+		root.SetOut(&bytes.Buffer{})
+		root.SetErr(&errs)
+		root.SetArgs(c.args)
+		code := exitCode(root.ExecuteContext(t.Context()), root)
+		if code != c.code || !strings.Contains(errs.String(), c.says) {
+			t.Errorf("%q: exit %d, %q; want %d and %q", c.args, code, errs.String(), c.code, c.says)
+		}
+	}
+}

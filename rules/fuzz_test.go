@@ -1,0 +1,81 @@
+package rules
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/fstest"
+"time"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// FuzzCondition: any text compiles and evaluates, or is refused with errors
+// that print.
+func FuzzCondition(f *testing.F) {
+	for _, s := range []string{
+		`amount > 5`, `refunds.by(customer_id).where(reason == "x").within("7d").delayed("1d").count() >= 5`,
+		`original != nil and instrument_id != original?.instrument_id`, `big ?? lists.vip in [1..2]`,
+		`transactions.by({customer_id: customer_id ?? agent_id}).ever().avg(amount) > 3 * amount`,
+		`(mfa ?? false) ? amount / 3 > 0.1e2 : not (device_id matches "^a")`, `min(amount, 5, -1) in [1, 2.5]`,
+		`all(1..9, # > 1)`, `let x = 1; x`, "if a {b} else {c}", `$env["x"]`, `a.b[1:2].c?.d()`, "`raw`", `b"x"`, `{a: 1}.a`, `x | f()`, `::now()`,
+		`9223372036854775807 + 1 > 0`, `1e400 > 0`, `0x10 > 1_0`, `occurred_at - original.occurred_at < days(1)`, "amount /* c */ > // d\n 5",
+	} {
+		f.Add(s)
+	}
+	schema := testSchema(f)
+	event0, original := refund(f, "customer_id=c1"), payment(f)
+	f.Fuzz(func(t *testing.T, when string) {
+ start:=time.Now(); defer func(){ if d:=time.Since(start); d>2*time.Second {t.Fatalf("slow %v",d)}}()
+		quoted, err := json.Marshal(when)
+		if err != nil {
+			t.Skip()
+		}
+		rule := "lists: {vip: [a]}\nmacros: {big: amount > 5}\nrules: [{id: r, action: review, when: " + string(quoted) + ", message: " + string(quoted) + "}]\n"
+		s, err := LoadFS(fstest.MapFS{"a.yaml": {Data: []byte(rule)}}, "", Options{Schema: schema})
+		if err != nil {
+			if !strings.Contains(err.Error(), "a.yaml") {
+				t.Fatalf("an error without a place: %v", err)
+			}
+			return
+		}
+		v := s.NewEvaluator()
+		for _, in := range []Input{{Event: event0}, {Event: event0, Original: original}} {
+			v.Begin(&in)
+			if r := v.Run(false); r.Outcome == 0 {
+				t.Fatal("no outcome")
+			}
+			for i := range v.Values() {
+				v.Values()[i] = IntValue(3)
+			}
+			v.Run(false)
+		}
+		past := refund(t, "customer_id=c1")
+		for i := range s.Series {
+			if s.Series[i].Source == "refunds" {
+				s.Series[i].Match(past)
+				s.Series[i].AppendKey(nil, past)
+			}
+		}
+	})
+}
+
+// FuzzFile: any bytes are loaded, or refused with errors that print.
+func FuzzFile(f *testing.F) {
+	for _, s := range []string{
+		one("amount > 5"), "a: [", "lists: {a: {file: a.csv}}\n", "rules:\n- id: &a x\n  <<: *a\n", "? a\n: b\n", "%YAML 1.1\n---\n!!map {a: !x b}\n",
+		"rules:\n  - {id: a, score: 5, when: |\n   x}\n", "macros:\n a: >-2\n   b\n",
+	} {
+		f.Add([]byte(s))
+	}
+	schema := event.Builtin()
+	f.Fuzz(func(t *testing.T, data []byte) {
+ start:=time.Now(); defer func(){ if d:=time.Since(start); d>2*time.Second {t.Fatalf("slow %v",d)}}()
+		if len(data) > 1<<12 {
+			t.Skip()
+		}
+		if _, err := LoadFS(fstest.MapFS{"a.yaml": {Data: data}}, "", Options{Schema: schema}); err != nil && err.Error() == "" {
+			t.Fatal("an empty error")
+		}
+	})
+}
