@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -255,4 +256,15 @@ func parseDays(s string) (time.Duration, error) {
 		}
 	}
 	return time.ParseDuration(s)
+}
+
+// RuleOptions is what rule sets are loaded against.
+func (c Config) RuleOptions(schema *event.Schema) rules.Options {
+	o := rules.Options{Schema: schema, Rates: map[event.Currency]string{}, Strict: c.Rules.Strict}
+	o.Base, _ = event.ParseCurrency(c.Currency.Base)
+	for code, rate := range c.Currency.Rates {
+		currency, _ := event.ParseCurrency(code)
+		o.Rates[currency] = rate
+	}
+	return o
 }

@@ -63,12 +63,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		return nil, err
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, schema: schema, log: deps.Logger, state: errors.New("starting")}
-	p.opts = rules.Options{Schema: schema, Rates: map[event.Currency]string{}, Strict: cfg.Rules.Strict}
-	p.opts.Base, _ = event.ParseCurrency(cfg.Currency.Base)
-	for code, rate := range cfg.Currency.Rates {
-		c, _ := event.ParseCurrency(code)
-		p.opts.Rates[c] = rate
-	}
+	p.opts = cfg.RuleOptions(schema)
 	if p.set, err = rules.Load(cfg.Rules.Dir, p.opts); err != nil {
 		return nil, fmt.Errorf("rules in %s:\n%w", cfg.Rules.Dir, err)
 	}

@@ -57,10 +57,11 @@ command was given wrongly.`,
 		if err := l.Pipeline.Validate(); err != nil {
 			return l.from.Faults("", err)
 		}
-		options, err := ruleOptions(l.Pipeline)
+		schema, err := l.Pipeline.Schema()
 		if err != nil {
 			return err
 		}
+		options := l.Pipeline.RuleOptions(schema)
 		options.Strict = options.Strict || *strict
 		dir := l.Pipeline.Rules.Dir
 		if len(args) == 1 {
@@ -73,21 +74,6 @@ command was given wrongly.`,
 		return report(cmd, *output, dir, set, err)
 	}
 	return cmd
-}
-
-// ruleOptions is what the pipeline loads rules with.
-func ruleOptions(c pipeline.Config) (rules.Options, error) {
-	schema, err := c.Schema()
-	if err != nil {
-		return rules.Options{}, err
-	}
-	o := rules.Options{Schema: schema, Rates: map[event.Currency]string{}, Strict: c.Rules.Strict}
-	o.Base, _ = event.ParseCurrency(c.Currency.Base)
-	for code, rate := range c.Currency.Rates {
-		currency, _ := event.ParseCurrency(code)
-		o.Rates[currency] = rate
-	}
-	return o, nil
 }
 
 // ruleReport is what rules check prints as JSON.

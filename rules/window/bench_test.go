@@ -51,6 +51,7 @@ func fill(spec window.Spec, k *names, each int) *window.Store {
 		e.Time += gap
 		for i := range k.key {
 			e.ID = uint64(j)
+			e.Values[0] = int64(1_000_000 + j*7919%16*10_000)
 			s.Insert(k.hash[i], k.key[i], e)
 		}
 	}

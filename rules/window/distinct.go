@@ -21,18 +21,26 @@ func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
 	}
 	scratch.reset()
 	zero := 0
-	at := r.total(c, lo)
+	last := uint64(0) // the latest value looked up; the same again is common
+	at, had := r.total(c, lo), r.having(c, lo)
 	for i := lo; i < hi; i++ {
 		next := r.total(c, i+1)
 		v := uint64(signed(next-at, c.w))
 		at = next
-		if i == skip || !r.has(c, i) {
-			continue
+		if c.state == hasMixed {
+			has := r.having(c, i+1)
+			if has == had {
+				continue
+			}
+			had = has
 		}
-		if v == 0 {
+		switch {
+		case i == skip:
+		case v == 0:
 			zero = 1
-		} else {
+		case v != last:
 			scratch.add(v)
+			last = v
 		}
 	}
 	return int64(scratch.n + zero)

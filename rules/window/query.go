@@ -31,10 +31,13 @@ func (s *Store) span(r *record, sp Span) (lo, hi, skip int) {
 	if sp.To <= from {
 		return 0, 0, -1
 	}
-	lo, hi = r.between(from, sp.To)
-	skip = -1
+	lo, hi, skip = r.after(from), r.after(sp.To), -1
 	if sp.HasSkip && lo < hi && sp.SkipTime > from && sp.SkipTime <= sp.To {
-		if i, found := r.place(sp.SkipTime, sp.Skip); found {
+		end := hi
+		if sp.SkipTime != sp.To { // it is mostly the event that asks
+			end = r.after(sp.SkipTime)
+		}
+		if i, found := r.place(sp.SkipTime, sp.Skip, end); found {
 			skip = i
 		}
 	}

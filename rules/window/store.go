@@ -103,7 +103,7 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 		if e.Time < s.cutoff(&r) {
 			return
 		}
-		i, found = r.place(e.Time, e.ID)
+		i, found = r.place(e.Time, e.ID, r.n)
 	}
 	if found {
 		if !s.lesser(e, &r, i) {

@@ -61,6 +61,7 @@ type world struct {
 	options []kgo.Opt
 	cfg     clickhouse.Config
 	log     *slog.Logger
+	step    int64 // milliseconds of event time between decisions
 
 	mu       sync.Mutex
 	produced int // of records so far, for their ids
@@ -81,7 +82,7 @@ func newWorld(t testing.TB, s *local.Server) *world {
 	cfg.Database = "t_" + strings.ToLower(notLetters.ReplaceAllString(t.Name(), "_"))
 	cfg.BatchInterval = 20 * time.Millisecond
 	return &world{
-		t: t, kafka: kafka, cfg: cfg,
+		t: t, step: 3_600_000, kafka: kafka, cfg: cfg,
 		options: []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.MetadataMinAge(50 * time.Millisecond)},
 		log:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
@@ -123,7 +124,7 @@ func (w *world) start() (s *clickhouse.Sink, stop func()) {
 
 // decision is the record of one decision with two hits.
 func (w *world) decision(i int) *kgo.Record {
-	at := int64(1_700_000_000_000) + int64(i)*3_600_000
+	at := int64(1_700_000_000_000) + int64(i)*w.step
 	d := event.Decision{
 		DecisionID: event.DecisionID(fmt.Sprintf("re_%d", i), 0), RefundID: fmt.Sprintf("re_%d", i),
 		TransactionID: fmt.Sprintf("tx_%d", i), CustomerID: fmt.Sprintf("cus_%d", i%100),

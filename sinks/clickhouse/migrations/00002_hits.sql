@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS hits (
     score            Int64                                 COMMENT 'What the rule added to the score',
     severity         LowCardinality(String)                COMMENT 'low, medium, high or critical',
     reason           LowCardinality(String)                COMMENT 'The rule''s stable code',
-    message          String                                COMMENT 'The rule''s message with its values' CODEC(ZSTD(3)),
+    message          String                                COMMENT 'The rule''s message with its values' CODEC(ZSTD(1)),
     decision_id      String                                COMMENT 'The decision that the hit belongs to',
     refund_id        String                                COMMENT 'The refund that was decided',
     transaction_id   String                                COMMENT 'The transaction to be refunded; empty: none given',

@@ -5,10 +5,10 @@ CREATE TABLE IF NOT EXISTS unreadable (
     kafka_partition  Int32                                 COMMENT 'Partition of the record',
     kafka_offset     Int64                                 COMMENT 'Offset of the record' CODEC(Delta, ZSTD(1)),
     written_at       DateTime64(3, 'UTC')                  COMMENT 'Kafka timestamp of the record' CODEC(Delta, ZSTD(1)),
-    error            String                                COMMENT 'Why the sink could not read it' CODEC(ZSTD(3)),
-    key              String                                COMMENT 'Key of the record' CODEC(ZSTD(3)),
-    value            String                                COMMENT 'The record, byte for byte' CODEC(ZSTD(3)),
-    headers          Map(String, String)                   COMMENT 'Its headers; of one that comes twice, the last' CODEC(ZSTD(3)),
+    error            String                                COMMENT 'Why the sink could not read it' CODEC(ZSTD(1)),
+    key              String                                COMMENT 'Key of the record' CODEC(ZSTD(1)),
+    value            String                                COMMENT 'The record, byte for byte' CODEC(ZSTD(1)),
+    headers          Map(String, String)                   COMMENT 'Its headers; of one that comes twice, the last' CODEC(ZSTD(1)),
     stored_at        DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When this row was written' CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree
