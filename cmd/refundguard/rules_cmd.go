@@ -9,9 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/rules"
-	"github.com/refundguard/refundguard/rules/event"
 )
 
 func newRulesCmd() *cobra.Command {

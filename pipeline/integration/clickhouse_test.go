@@ -31,7 +31,7 @@ type warehouse struct {
 func newWarehouse(t *testing.T, brokers []string) *warehouse {
 	t.Helper()
 	w := &warehouse{
-		t: t, log: &logBuffer{}, config: local.Config{Dir: "/tmp/chdir", Memory: 1 << 30},
+		t: t, log: &logBuffer{}, config: local.Config{Dir: "/tmp/TestClickHouseTakesEventsOfAnyAge123/001", Memory: 1 << 30},
 		sink: clickhouse.DefaultConfig(), kafka: kafka.DefaultConfig(),
 	}
 	server, err := local.Start(t.Context(), w.config)

@@ -31,7 +31,7 @@ import (
 const serviceEnv = "REFUNDGUARD_TEST_SERVICE"
 
 // patience is how long a test waits for something that takes seconds.
-const patience = 6 * time.Second
+const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	local.RunIfChild()

@@ -125,7 +125,12 @@ func (t *table[T]) insert(ctx context.Context, conn driver.Conn, rows []T, token
 }
 
 func (t *table[T]) send(ctx context.Context, conn driver.Conn, query string, rows []T, token string) error {
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": token}))
+	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{
+		"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": token,
+		// Repeats within a block are rare and go with the next merge; looking
+		// for them at each insert took most of the server's time.
+		"optimize_on_insert": 0,
+	}))
 	batch, err := conn.PrepareBatch(ctx, query)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -61,7 +63,8 @@ type world struct {
 	options []kgo.Opt
 	cfg     clickhouse.Config
 	log     *slog.Logger
-	step    int64 // milliseconds of event time between decisions
+	metrics *prometheus.Registry // of the sink that was made last
+	step    int64                // milliseconds of event time between decisions
 
 	mu       sync.Mutex
 	produced int // of records so far, for their ids
@@ -97,7 +100,8 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func (w *world) newSink() *clickhouse.Sink {
 	w.t.Helper()
-	s, err := clickhouse.New(w.cfg, clickhouse.Deps{Options: w.options, Topics: topics, Logger: w.log, Registerer: prometheus.NewRegistry()})
+	w.metrics = prometheus.NewRegistry()
+	s, err := clickhouse.New(w.cfg, clickhouse.Deps{Options: w.options, Topics: topics, Logger: w.log, Registerer: w.metrics})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -287,4 +291,30 @@ func (w *world) expectDecisions(n int) {
 	if got := w.query("SELECT uniqExact(decision_id) FROM decisions"); got != fmt.Sprint(n) {
 		w.t.Errorf("%s different decisions, want %d", got, n)
 	}
+}
+
+// metric is the value of one series, written as Prometheus does.
+func (w *world) metric(series string) float64 {
+	w.t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, line := range strings.Split(text.String(), "\n") {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	w.t.Fatalf("no metric %s", series)
+	return 0
 }

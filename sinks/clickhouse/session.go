@@ -58,6 +58,7 @@ func (s *Sink) consume(ctx context.Context) error {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		// What was polled must reach its partition before that is taken away.
 		kgo.BlockRebalanceOnPoll(),
+		kgo.MetadataMaxAge(10*time.Second), // new topics and partitions are found this fast
 		kgo.FetchMaxWait(500*time.Millisecond),
 		kgo.FetchMaxBytes(32<<20),
 		kgo.FetchMaxPartitionBytes(4<<20),

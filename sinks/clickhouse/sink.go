@@ -91,6 +91,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.trouble.begin("clickhouse", errors.New("not reached yet"))
 	s.metrics = newMetrics(deps.Registerer, deps.Topics, func(topic string) float64 {
 		if ses := s.session.Load(); ses != nil {
 			return float64(ses.lag(topic))

@@ -118,3 +118,42 @@ func TestAnyTimeAnEventMayClaim(t *testing.T) {
 		t.Errorf("times from %s", got)
 	}
 }
+
+func TestTopicsMayComeLater(t *testing.T) {
+	w := newWorld(t, server(t))
+	for _, topic := range []string{topics.Decisions, topics.Alerts, topics.DeadLetters} {
+		if err := w.kafka.DeleteTopic(topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _ := w.start()
+	w.wait("ClickHouse to be reached", func() bool { _, err := s.Counts(context.Background()); return err == nil })
+	if err := w.kafka.CreateTopic(topics.Decisions, 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.produceDecisions(10)
+	w.wait("ten decisions", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 10 })
+}
+
+func TestMetricsSayWhatWasDone(t *testing.T) {
+	w := newWorld(t, server(t))
+	s, _ := w.start()
+	w.transaction(kgo.TryCommit, w.decision(0), w.decision(1), alert(0), deadLetter(0), &kgo.Record{Topic: topics.Alerts, Value: []byte("x")})
+	w.drain(s)
+	for name, want := range map[string]float64{
+		`refundguard_clickhouse_rows_total{table="decisions"}`:             2,
+		`refundguard_clickhouse_rows_total{table="hits"}`:                  4,
+		`refundguard_clickhouse_rows_total{table="alerts"}`:                1,
+		`refundguard_clickhouse_rows_total{table="dead_letters"}`:          1,
+		`refundguard_clickhouse_rows_total{table="unreadable"}`:            1,
+		`refundguard_clickhouse_unreadable_total{topic="alerts"}`:          1,
+		`refundguard_clickhouse_retries_total{reason="unreachable"}`:       0,
+		`refundguard_clickhouse_lag_records{topic="refund-decisions"}`:     0,
+		`refundguard_clickhouse_batch_seconds_count{topic="dead-letters"}`: 1,
+		`refundguard_clickhouse_batches_total{topic="dead-letters"}`:       1,
+	} {
+		if got := w.metric(name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+}

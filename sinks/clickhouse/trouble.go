@@ -28,12 +28,16 @@ type trouble struct {
 	tries int
 }
 
+// begin is a report of what was not tried yet: it is not logged.
+func (t *troubles) begin(name string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open = map[string]*trouble{name: {err: err, since: time.Now()}}
+}
+
 func (t *troubles) report(log *slog.Logger, name string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open == nil {
-		t.open = make(map[string]*trouble)
-	}
 	tr := t.open[name]
 	if tr == nil {
 		tr = &trouble{since: time.Now()}
@@ -58,7 +62,9 @@ func (t *troubles) over(log *slog.Logger, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if tr := t.open[name]; tr != nil {
-		log.Info("ClickHouse sink: works again", "at", name, "tries", tr.tries, "took", time.Since(tr.since).Round(time.Millisecond), "last", tr.err)
+		if tr.tries > 0 {
+			log.Info("ClickHouse sink: works again", "at", name, "tries", tr.tries, "took", time.Since(tr.since).Round(time.Millisecond), "last", tr.err)
+		}
 		delete(t.open, name)
 	}
 }

@@ -1,0 +1,137 @@
+package clickhouse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/sinks"
+	"github.com/refundguard/refundguard/sinks/clickhouse"
+	"github.com/refundguard/refundguard/sinks/clickhouse/local"
+)
+
+func migrationFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for i := range files {
+		files[i] = filepath.Base(files[i])
+	}
+	return files
+}
+
+func TestMigrateIsDoneOnceAndResumes(t *testing.T) {
+	for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
+		t.Run(protocol, func(t *testing.T) {
+			w := newWorld(t, server(t))
+			w.cfg.Protocol = protocol
+			if protocol == clickhouse.HTTP {
+				w.cfg.Addr = []string{server(t).HTTPAddr()}
+			}
+			want := fmt.Sprint(migrationFiles(t))
+			applied, err := clickhouse.Migrate(t.Context(), w.cfg)
+			if err != nil || fmt.Sprint(applied) != want {
+				t.Fatalf("applied %v, want %v: %v", applied, want, err)
+			}
+			if applied, err = clickhouse.Migrate(t.Context(), w.cfg); err != nil || len(applied) != 0 {
+				t.Errorf("again: applied %v: %v", applied, err)
+			}
+			// Interrupted after a table was made and before that was noted.
+			if err := w.conn().Exec(t.Context(), "ALTER TABLE schema_version DELETE WHERE version_id >= 4 SETTINGS mutations_sync = 2"); err != nil {
+				t.Fatal(err)
+			}
+			applied, err = clickhouse.Migrate(t.Context(), w.cfg)
+			if err != nil || fmt.Sprint(applied) != fmt.Sprint(migrationFiles(t)[3:]) {
+				t.Errorf("resumed with %v: %v", applied, err)
+			}
+		})
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	w := newWorld(t, server(t))
+	if _, err := clickhouse.Migrate(t.Context(), w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.conn().Exec(t.Context(), "INSERT INTO schema_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := clickhouse.Migrate(t.Context(), w.cfg)
+	if err == nil || !strings.Contains(err.Error(), "schema version 9999") || !strings.Contains(err.Error(), "use a newer refundguard") {
+		t.Error(err)
+	}
+}
+
+func TestWhatKeepsUsOutIsToldApart(t *testing.T) {
+	good := newWorld(t, server(t)).cfg
+	for _, c := range []struct {
+		name   string
+		change func(*clickhouse.Config)
+		reason sinks.Reason
+		words  []string
+	}{
+		{"wrong password", func(c *clickhouse.Config) { c.Password = "wrong" }, sinks.Denied, []string{"clickhouse.username and its password"}},
+		{"read-only user", func(c *clickhouse.Config) { c.Username = local.ReadOnly }, sinks.Denied, []string{"create database", "grant"}},
+		{"nobody there", func(c *clickhouse.Config) { c.Addr = []string{"127.0.0.1:1"} }, sinks.Unreachable, []string{"connection refused"}},
+	} {
+		for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
+			cfg := good
+			cfg.Protocol = protocol
+			if protocol == clickhouse.HTTP {
+				cfg.Addr = []string{server(t).HTTPAddr()}
+			}
+			c.change(&cfg)
+			_, err := clickhouse.Migrate(t.Context(), cfg)
+			if err == nil {
+				t.Errorf("%s, %s: no error", c.name, protocol)
+				continue
+			}
+			if e := new(sinks.Error); !errors.As(err, &e) || e.Reason != c.reason {
+				t.Errorf("%s, %s: not %s: %v", c.name, protocol, c.reason, err)
+			}
+			for _, words := range c.words {
+				if !strings.Contains(err.Error(), words) {
+					t.Errorf("%s, %s: nothing of %q in: %v", c.name, protocol, words, err)
+				}
+			}
+		}
+	}
+}
+
+func TestMissingTablesAreWaitedFor(t *testing.T) {
+	w := newWorld(t, server(t))
+	w.cfg.Migrate = false
+	s, _ := w.start()
+	w.transaction(kgo.TryAbort, alert(1))
+	w.transaction(kgo.TryCommit, alert(2))
+	w.wait("Ready to say what to do", func() bool {
+		err := s.Ready()
+		return err != nil && strings.Contains(err.Error(), "run `refundguard migrate`")
+	})
+	if _, err := clickhouse.Migrate(context.Background(), w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.drain(s)
+	w.expect(map[string]uint64{"alerts": 1})
+}
+
+// Everything that people look at is explained in the schema itself.
+func TestEveryColumnHasAComment(t *testing.T) {
+	w := newWorld(t, server(t))
+	if _, err := clickhouse.Migrate(t.Context(), w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.query("SELECT groupArray(concat(table, '.', name)) FROM system.columns WHERE database = currentDatabase() AND comment = '' AND table != 'schema_version'"); got != "[]" {
+		t.Errorf("without a comment: %s", got)
+	}
+	if got := w.query("SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND comment = '' AND name != 'schema_version'"); got != "[]" {
+		t.Errorf("tables without a comment: %s", got)
+	}
+}
