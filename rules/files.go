@@ -18,7 +18,7 @@ import (
 // Bounds of what is read. They keep a wrong path (a log, a dump) from filling
 // the memory.
 const (
-	maxRuleFile = 4 << 20
+	maxRuleFile = 1 << 20
 	maxListFile = 64 << 20
 )
 

@@ -1,10 +1,12 @@
 package rules
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 )
@@ -58,6 +60,69 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// TestFullExample has every key of a rule file.
+func TestFullExample(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "lists/blocked_devices.csv", "device_id\nd1\n")
+	write(t, dir, "a.yaml", `
+lists:
+  blocked_devices: {file: lists/blocked_devices.csv}
+  trusted_merchants: [mer_1, mer_2]
+macros:
+  repeat_refunder: refunds.by(customer_id).within("7d").count() >= 5
+rules:
+  - id: refund-velocity
+    description: Many refunds by one customer in a week
+    when: repeat_refunder and amount_base > 20 and merchant_id not in lists.trusted_merchants and device_id not in lists.blocked_devices
+    action: review            # approve | review | reject | alert
+    score: 40                 # instead of, or beside, an action
+    severity: high            # low | medium (default) | high | critical
+    reason: VELOCITY_CUSTOMER # stable code, for machines
+    message: "{{customer_id}} asked for {{refunds.by(customer_id).within('7d').count()}} refunds in 7 days"
+    customer_message: Your refund needs a short check.
+    on_missing: skip          # review (default) | skip: what a missing value means
+    mode: live                # live | shadow | off
+    tags: [velocity]
+    owner: risk-ops
+    on: refunds
+policy:
+  review_at: 40
+  reject_at: 80
+`)
+	s, err := Load(dir, Options{Strict: true})
+	if err != nil || len(s.Warnings) > 0 {
+		t.Fatal(err, s)
+	}
+	in := Input{Event: refund(t, "amount=21 USD", "customer_id=c1", "merchant_id=m1", "device_id=d2")}
+	r := evaluate(t, s, in, past{`refunds.by(customer_id).within("7d").count()`: IntValue(6)})
+	if len(r.Hits) != 1 || r.Hits[0].Message != "c1 asked for 6 refunds in 7 days" || r.CustomerMessage != "Your refund needs a short check." {
+		t.Errorf("%+v", r)
+	}
+	rule := s.Rules[0]
+	if rule.Action != ActionReview || rule.Severity != High || rule.Owner != "risk-ops" || len(rule.Tags) != 1 || rule.Line != 8 || rule.OnMissing != MissingSkip {
+		t.Errorf("%+v", rule)
+	}
+}
+
+func TestASetServesManyGoroutines(t *testing.T) {
+	s := mustLoad(t, one(`device_id matches "^d" and refunds.by(customer_id).where(lower(reason) in ["other"]).ever().count() > 1`))
+	in := Input{Event: refund(t, "device_id=d1", "customer_id=c1", "reason=other")}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			v := s.NewEvaluator()
+			for range 200 {
+				v.Begin(&in)
+				v.Values()[0] = IntValue(2)
+				if r := v.Run(false); len(r.Hits) != 1 || !s.Series[0].Match(in.Event) {
+					t.Error("no hit")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestVersionDependsOnNamesAndContentOnly(t *testing.T) {
 	files := fstest.MapFS{"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: amount > 5}]")}}
 	s, err := LoadFS(files, "somewhere", Options{})
@@ -77,22 +142,28 @@ func TestVersionDependsOnNamesAndContentOnly(t *testing.T) {
 func TestWhatCantBeLoaded(t *testing.T) {
 	rule := []byte("rules: [{id: a, action: review, when: amount > 5}]")
 	for name, files := range map[string]fstest.MapFS{
-		"no rule files":      {"a.txt": {Data: rule}},
-		"no rules":           {"a.yaml": {Data: []byte("# nothing\n")}, "b.yaml": {Data: []byte("rules:\n")}},
-		"duplicate id":       {"a.yaml": {Data: rule}, "b.yaml": {Data: rule}},
-		"two policies":       {"a.yaml": {Data: append(rule, "\npolicy: {review_at: 5}\n"...)}, "b.yaml": {Data: []byte("policy: {review_at: 5}")}},
-		"duplicate list":     {"a.yaml": {Data: append(rule, "\nlists: {a: [x]}\n"...)}, "b.yaml": {Data: []byte("lists: {a: [x]}")}},
-		"duplicate macro":    {"a.yaml": {Data: append(rule, "\nmacros: {a: mfa}\n"...)}, "b.yaml": {Data: []byte("macros: {a: mfa}")}},
-		"not UTF-8":          {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: \"amount > 5 or ip == '\xff'\"}]")}},
-		"two documents":      {"a.yaml": {Data: append(rule, "\n---\nrules: []\n"...)}},
-		"an alias":           {"a.yaml": {Data: []byte("rules: [{id: &x a, action: review, when: *x}]")}},
-		"a list of the top":  {"a.yaml": {Data: []byte("- a\n")}},
-		"too large":          {"a.yaml": {Data: append(rule, make([]byte, maxRuleFile)...)}},
-		"a macro bomb":       {"a.yaml": {Data: []byte("macros: {a: mfa and mfa and mfa and mfa, b: a and a and a and a, c: b and b and b and b, d: c and c and c and c, e: d and d and d and d}\nrules: [{id: a, action: review, when: e}]")}},
-		"too many parts":     {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: '" + strings.Repeat("mfa or ", 300) + "mfa'}]")}},
-		"too long":           {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: '" + strings.Repeat("(", maxCondition) + "'}]")}},
-		"a broken csv":       {"a.yaml": {Data: append(rule, "\nlists: {a: {file: a.csv}}\n"...)}, "a.csv": {Data: []byte("\"x\ny")}},
-		"too many functions": {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: nope(1)}]")}},
+		"no rule files":     {"a.txt": {Data: rule}},
+		"no rules":          {"a.yaml": {Data: []byte("# nothing\n")}, "b.yaml": {Data: []byte("rules:\n")}},
+		"duplicate id":      {"a.yaml": {Data: rule}, "b.yaml": {Data: rule}},
+		"two policies":      {"a.yaml": {Data: append(rule, "\npolicy: {review_at: 5}\n"...)}, "b.yaml": {Data: []byte("policy: {review_at: 5}")}},
+		"duplicate list":    {"a.yaml": {Data: append(rule, "\nlists: {a: [x]}\n"...)}, "b.yaml": {Data: []byte("lists: {a: [x]}")}},
+		"duplicate macro":   {"a.yaml": {Data: append(rule, "\nmacros: {a: mfa}\n"...)}, "b.yaml": {Data: []byte("macros: {a: mfa}")}},
+		"not UTF-8":         {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: \"amount > 5 or ip == '\xff'\"}]")}},
+		"two documents":     {"a.yaml": {Data: append(rule, "\n---\nrules: []\n"...)}},
+		"an alias":          {"a.yaml": {Data: []byte("rules: [{id: &x a, action: review, when: *x}]")}},
+		"a list of the top": {"a.yaml": {Data: []byte("- a\n")}},
+		"too large":         {"a.yaml": {Data: append(rule, make([]byte, maxRuleFile)...)}},
+		"a macro bomb":      {"a.yaml": {Data: []byte("macros: {a: mfa and mfa and mfa and mfa, b: a and a and a and a, c: b and b and b and b, d: c and c and c and c, e: d and d and d and d}\nrules: [{id: a, action: review, when: e}]")}},
+		"too many parts":    {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: '" + strings.Repeat("mfa or ", 300) + "mfa'}]")}},
+		"too long":          {"a.yaml": {Data: []byte("rules: [{id: a, action: review, when: '" + strings.Repeat("(", maxCondition) + "'}]")}},
+		"a broken csv":      {"a.yaml": {Data: append(rule, "\nlists: {a: {file: a.csv}}\n"...)}, "a.csv": {Data: []byte("\"x\ny")}},
+		"brackets":          {"a.yaml": {Data: bytes.Repeat([]byte("["), 1<<19)}},
+		"mappings":          {"a.yaml": {Data: bytes.Repeat([]byte("{a: "), 1<<17)}},
+		"dashes":            {"a.yaml": {Data: bytes.Repeat([]byte("- "), 1<<18)}},
+		"keys":              {"a.yaml": {Data: bytes.Repeat([]byte("? "), 1<<18)}},
+		"tags":              {"a.yaml": {Data: bytes.Repeat([]byte("!a "), 1<<18)}},
+		"anchors":           {"a.yaml": {Data: bytes.Repeat([]byte("&a "), 1<<18)}},
+		"aliases":           {"a.yaml": {Data: bytes.Repeat([]byte("*a "), 1<<18)}},
 	} {
 		_, err := LoadFS(files, "", Options{})
 		var faults Errors

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -25,7 +26,12 @@ func (r *reader) parse() (node ast.Node) {
 			node = nil
 		}
 	}()
-	f, err := parser.ParseBytes([]byte(r.file.data), 0)
+	tokens := lexer.Tokenize(r.file.data)
+	if deep := tooDeep(tokens); deep != nil {
+		r.errs = append(r.errs, r.at(deep.Position, fmt.Sprintf("YAML: more than %d levels in one another", maxDepth)))
+		return nil
+	}
+	f, err := parser.Parse(tokens, 0)
 	if err != nil {
 		r.syntax(err)
 		return nil
@@ -41,6 +47,38 @@ func (r *reader) parse() (node ast.Node) {
 		node = doc.Body
 	}
 	return node
+}
+
+// maxDepth bounds brackets in brackets, and dashes and tags in a row: the
+// parser's time grows with the square of their number, and its stack with it.
+const maxDepth = 50
+
+// tooDeep is the token that goes too deep; nil if none does.
+func tooDeep(tokens token.Tokens) *token.Token {
+	depth, row := 0, 0
+	named := false // the token before was & or *, and this is its name
+	for _, t := range tokens {
+		nested := false
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType, token.AliasType:
+			nested = true
+		}
+		switch {
+		case nested:
+			row++
+		case !named:
+			row = 0
+		}
+		named = t.Type == token.AnchorType || t.Type == token.AliasType
+		if depth > maxDepth || row > maxDepth {
+			return t
+		}
+	}
+	return nil
 }
 
 func (r *reader) syntax(err error) {

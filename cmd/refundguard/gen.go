@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"time"
@@ -49,10 +50,12 @@ the same bytes on every machine.`,
 		bar := newBar(cmd.ErrOrStderr(), "purchases")
 		lines, err := shop.Write(cmd.Context(), s, *out, *replace, func() { bar.set(s.Progress()) })
 		bar.close()
-		if errors.Is(err, context.Canceled) {
+		switch {
+		case errors.Is(err, context.Canceled):
 			return errors.New("interrupted: nothing was written")
-		}
-		if err != nil {
+		case errors.Is(err, fs.ErrExist):
+			return fmt.Errorf("%w: choose another folder with --out, or give --replace", err)
+		case err != nil:
 			return fmt.Errorf("generating into %s: %w", *out, err)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d lines of transactions, %d of refunds, %d labels\n",

@@ -30,8 +30,11 @@ type warehouse struct {
 
 func newWarehouse(t *testing.T, brokers []string) *warehouse {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a real ClickHouse is not for the short run")
+	}
 	w := &warehouse{
-		t: t, log: &logBuffer{}, config: local.Config{Dir: "/tmp/TestClickHouseTakesEventsOfAnyAge123/001", Memory: 1 << 30},
+		t: t, log: &logBuffer{}, config: local.Config{Dir: t.TempDir(), Memory: 1 << 30},
 		sink: clickhouse.DefaultConfig(), kafka: kafka.DefaultConfig(),
 	}
 	server, err := local.Start(t.Context(), w.config)
@@ -84,8 +87,7 @@ func (w *warehouse) crash() {
 	w.t.Helper()
 	again := w.config
 	again.Password = w.server.Password()
-	fmt.Sscanf(w.server.Addr(), "127.0.0.1:%d", &again.Port)
-	fmt.Sscanf(w.server.HTTPAddr(), "127.0.0.1:%d", &again.HTTPPort)
+	again.Port, again.HTTPPort = w.server.Ports()
 	w.server.Kill()
 	server, err := local.Start(w.t.Context(), again)
 	if err != nil {
@@ -98,7 +100,9 @@ func (w *warehouse) open() driver.Conn {
 	w.t.Helper()
 	conn, err := ch.Open(&ch.Options{
 		Addr: w.sink.Addr,
-		Auth: ch.Auth{Database: w.sink.Database, Username: w.sink.Username, Password: w.sink.Password},
+		// No database is named: it may not be there yet, and the server in the
+		// library ends when a handshake fails.
+		Auth: ch.Auth{Username: w.sink.Username, Password: w.sink.Password},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -119,11 +123,11 @@ func (w *warehouse) text(conn driver.Conn, query string) (string, error) {
 // rows as they lie there, how many without repeats, and what they add up to.
 var fingerprints = map[string]string{
 	"decisions": `SELECT concat(toString(count()), ' ', toString(uniqExact(decision_id)), ' ', toString(sum(amount)), ' ', toString(sum(score)),
-		' ', toString(countIf(outcome = 'approve')), ' ', toString(countIf(outcome = 'review')), ' ', toString(countIf(outcome = 'reject'))) FROM decisions`,
-	"hits":         `SELECT concat(toString(count()), ' ', toString(uniqExact(decision_id, rule))) FROM hits`,
-	"alerts":       `SELECT concat(toString(count()), ' ', toString(uniqExact(alert_id))) FROM alerts`,
-	"dead_letters": `SELECT concat(toString(count()), ' ', toString(uniqExact(source_topic, source_partition, source_offset)), ' ', toString(sum(length(value)))) FROM dead_letters`,
-	"unreadable":   `SELECT toString(count()) FROM unreadable`,
+		' ', toString(countIf(outcome = 'approve')), ' ', toString(countIf(outcome = 'review')), ' ', toString(countIf(outcome = 'reject'))) FROM refundguard.decisions`,
+	"hits":         `SELECT concat(toString(count()), ' ', toString(uniqExact(decision_id, rule))) FROM refundguard.hits`,
+	"alerts":       `SELECT concat(toString(count()), ' ', toString(uniqExact(alert_id))) FROM refundguard.alerts`,
+	"dead_letters": `SELECT concat(toString(count()), ' ', toString(uniqExact(source_topic, source_partition, source_offset)), ' ', toString(sum(length(value)))) FROM refundguard.dead_letters`,
+	"unreadable":   `SELECT toString(count()) FROM refundguard.unreadable`,
 }
 
 // stored waits until each table has the fingerprint that follows from the
@@ -226,6 +230,7 @@ func TestClickHouseTakesEventsOfAnyAge(t *testing.T) {
 	}
 	s := newScene(t, w, 1)
 	warehouse := newWarehouse(t, s.cluster.Brokers())
+	warehouse.sink.BatchRows, warehouse.sink.BatchInterval = 10_000, time.Second
 	s.write(1)
 	c := s.finish(start(t, s.settings))
 	stop := warehouse.fill()

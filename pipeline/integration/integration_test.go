@@ -3,11 +3,13 @@
 package integration
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
@@ -239,6 +241,23 @@ func TestBrokerAway(t *testing.T) {
 	s.cluster.Restart()
 	s.feed(1)
 	s.finish(sv)
+}
+
+// TestTakeOver starts a second instance while the first is at work: the first
+// gives way, and nothing is done twice.
+func TestTakeOver(t *testing.T) {
+	s := newScene(t, strangeWorld(t, 14, 3000), 1)
+	adm := admin(s.cluster)
+	first := start(t, s.settings)
+	s.feed(0.2)
+	first.until("it is at work", func() bool { return decidedSoFar(t, adm) > 0 })
+	second := startProcess(t, s.settings)
+	s.feed(0.6)
+	if err := first.ended(); !errors.Is(err, pipeline.ErrFenced) {
+		t.Errorf("the first instance ended with: %v", err)
+	}
+	s.feed(1)
+	s.finish(second)
 }
 
 func TestStrangeWorldWithCrashes(t *testing.T) {

@@ -31,7 +31,7 @@ import (
 const serviceEnv = "REFUNDGUARD_TEST_SERVICE"
 
 // patience is how long a test waits for something that takes seconds.
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	local.RunIfChild()
@@ -182,39 +182,40 @@ func startProcess(t testing.TB, s settings) *service {
 	return sv
 }
 
+// ended waits for the end of the service, and says what it ended with.
+func (sv *service) ended() error {
+	sv.t.Helper()
+	select {
+	case err := <-sv.done:
+		sv.done <- nil // for close
+		return err
+	case <-time.After(patience):
+		sv.t.Fatalf("the service does not end\n%s", sv.log)
+		return nil
+	}
+}
+
 // stop ends the service in good order; crash pulls the plug.
 func (sv *service) stop() {
 	sv.t.Helper()
 	sv.cancel()
-	select {
-	case err := <-sv.done:
-		sv.done <- nil // for close
-		if err != nil {
-			sv.t.Fatalf("the service stopped with: %v\n%s", err, sv.log)
-		}
-	case <-time.After(patience):
-		sv.t.Fatalf("the service does not stop\n%s", sv.log)
+	if err := sv.ended(); err != nil {
+		sv.t.Fatalf("the service stopped with: %v\n%s", err, sv.log)
 	}
 }
 
 func (sv *service) crash() {
 	sv.t.Helper()
 	sv.kill()
-	<-sv.done
-	sv.done <- nil
+	sv.ended()
 }
 
 // untilDead waits for a service that kills itself.
 func (sv *service) untilDead() {
 	sv.t.Helper()
-	select {
-	case err := <-sv.done:
-		sv.done <- nil
-		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !exit.Sys().(syscall.WaitStatus).Signaled() {
-			sv.t.Fatalf("the service ended by itself: %v\n%s", err, sv.log)
-		}
-	case <-time.After(patience):
-		sv.t.Fatalf("the service does not come to where it is to die\n%s", sv.log)
+	err := sv.ended()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !exit.Sys().(syscall.WaitStatus).Signaled() {
+		sv.t.Fatalf("the service ended by itself: %v\n%s", err, sv.log)
 	}
 }
 

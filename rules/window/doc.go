@@ -1,3 +1,54 @@
-// Package window keeps, per key, past events in order of event time, and
-// counts and sums them over spans of time.
+// Package window keeps past events by key, in order of event time, and answers
+// exactly how many there are in a span of time, what they sum to, and how many
+// different values they have. It knows nothing of streams or rules: a caller
+// gives the bytes of a key, their hash, and up to 32 integers per event.
+//
+// What a [Store] holds is a function of the set of events that it was given, not
+// of their order. That goes for the horizon too: an event older than twice the
+// horizon before its key's newest one is gone, whether it came before that or
+// comes after.
+//
+// # Layout
+//
+//	table.cur  ┌──────────────┬───┬──────────────┬────   8 bytes a slot
+//	           │ tag 24 ref 40│   │ tag 24 ref 40│
+//	           └──────────┬───┴───┴──────────────┴────
+//	                      ▼
+//	slab       ┌────────┬───────┬───────┬───────┬────   blocks of one size class
+//	           │ record │ free  │ record│ record│
+//	           └────────┴───────┴───────┴───────┴────
+//	            ╱        ╲
+//	record     ┌────────┬─────────┬─────┬───────┬───────┬───────┬──────┐
+//	           │ header │ columns │ key │ entry │ entry │ entry │ room │
+//	           │ 15 B   │ 1 B each│     │       │       │       │      │
+//	           └────────┴─────────┴─────┴───────┴───────┴───────┴──────┘
+//	                                     ╱       ╲
+//	entry      ┌──────┬────┬──────────┬─────────────────────┬────
+//	           │ time │ id │ currency │ column: total count │ …
+//	           │ 6 B  │ 8 B│ 0 or 2 B │ 0, 2…8 B   0 or 4 B │
+//	           └──────┴────┴──────────┴─────────────────────┴────
+//
+// A key is one record: one run of bytes, without pointers, which moves to a
+// block of the next size when it is full (four sizes to a doubling). Slabs are
+// all that the garbage collector sees. The table grows by moving a few slots
+// with each new key.
+//
+// A column holds running totals, so that a sum is the difference of two. Totals
+// are kept modulo 2^(8w), in as few bytes as the key's greatest value allows: w
+// is such that 128 values can't leave the range of a difference (fewer at 8
+// bytes), and longer spans are summed over so many entries a step, in 128 bits.
+// So nothing wraps, and a sum fails only if it does not fit itself. What most
+// keys need not know takes no room: a currency per entry is kept once a key has
+// seen two, a count of the entries that have a column once one lacks it, and 8
+// bytes of time once one lies outside of the years 0 to 8919. An entry that
+// calls for more makes the record be written anew, once per kind.
+//
+// A sum over a money column of a key that has seen two currencies looks at each
+// entry of the span up to the second currency in it; Distinct looks at each.
+// All else takes two searches. An event that comes late moves those after it in
+// its key.
+//
+// # Measured
+//
+// FIGURES
 package window

@@ -41,7 +41,7 @@ type house struct {
 
 func newHouse(t *testing.T, partitions int32) *house {
 	h := &house{t: t, net: &kfake.VirtualNetwork{}}
-	h.open(partitions, kfake.Ports(9092), kfake.ListenFn(h.net.Listen), kfake.GroupMaxSessionTimeout(time.Hour))
+	h.open(partitions, kfake.Ports(9092), kfake.ListenFn(h.net.Listen), kfake.GroupMaxSessionTimeout(6*time.Hour))
 	return h
 }
 
@@ -59,6 +59,7 @@ func (h *house) open(partitions int32, opts ...kfake.Opt) {
 		h.t.Fatal(err)
 	}
 	h.kafka = cluster
+	h.t.Cleanup(cluster.Close)
 	h.writer, err = kgo.NewClient(append(h.options(), kgo.TransactionalID("refundguard"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 	if err != nil {
@@ -72,7 +73,6 @@ func (h *house) open(partitions int32, opts ...kfake.Opt) {
 			s.Close()
 		}
 		h.writer.Close()
-		h.kafka.Close()
 	})
 }
 
@@ -81,10 +81,10 @@ func (h *house) options() []kgo.Opt {
 	if h.net == nil {
 		return append(opts, kgo.HeartbeatInterval(100*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond))
 	}
-	return append(opts, kgo.Dialer(h.net.DialContext),
+	return append(opts, kgo.Dialer(h.net.DialContext), kgo.DisableClientMetrics(),
 		// Days pass in these tests: without these, mostly in heartbeats.
-		kgo.HeartbeatInterval(5*time.Minute), kgo.SessionTimeout(20*time.Minute),
-		kgo.FetchMaxWait(5*time.Minute), kgo.MetadataMaxAge(time.Hour))
+		kgo.HeartbeatInterval(time.Hour), kgo.SessionTimeout(5*time.Hour), kgo.RebalanceTimeout(5*time.Hour),
+		kgo.FetchMaxWait(time.Hour), kgo.MetadataMaxAge(time.Hour), kgo.ConnIdleTimeout(15*time.Minute))
 }
 
 // serve answers on 127.0.0.1:port.

@@ -61,7 +61,7 @@ func (e *endpoint) failed(x *entry, f *failure, round int) {
 	x.tries++
 	x.lastErr = f
 	x.ledger.dirty = true
-	e.warn("delivery failed, and is tried again", f)
+	e.warn("delivery failed", f, "alert_id", x.alert.id)
 
 	counts := false
 	current := round == e.gate.round // else the gate has been shut since the try began
@@ -148,10 +148,10 @@ func (e *endpoint) buried(x *entry, err error) {
 }
 
 // warn logs a failure unless its text is that of the last one.
-func (e *endpoint) warn(what string, err error) {
+func (e *endpoint) warn(what string, err error, attrs ...any) {
 	if text := err.Error(); text != e.logged {
 		e.logged = text
-		e.log.Warn(what, "error", err)
+		e.log.Warn(what, append(attrs, "error", err)...)
 	}
 	e.watch.set(func(s *Status) { s.LastError = err.Error() })
 }

@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,10 +108,11 @@ func TestWithoutCommitsNothingIsLost(t *testing.T) {
 		h := newHouse(t, 1)
 		s := &script{}
 		h.serve(8001, s)
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		h.kafka.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			h.kafka.KeepControl()
-			if !refuse {
+			if !refuse.Load() {
 				return nil, nil, false
 			}
 			commit := req.(*kmsg.OffsetCommitRequest)
@@ -131,7 +133,7 @@ func TestWithoutCommitsNothingIsLost(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		s.each(t, 1, "a", 20)
 		stop()
-		refuse = false
+		refuse.Store(false)
 		sink, _ := h.start(endpoint("soc", 8001))
 		h.drained(sink, time.Minute)
 		s.each(t, 2, "a", 20)
@@ -144,17 +146,18 @@ func TestKafkaMayComeLater(t *testing.T) {
 		s := &script{}
 		h.serve(8001, s)
 		h.produce(many("a", 5)...)
-		away := true
+		var away atomic.Bool
+		away.Store(true)
 		h.kafka.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
 			h.kafka.KeepControl()
-			return nil, kerr.BrokerNotAvailable, away
+			return nil, kerr.BrokerNotAvailable, away.Load()
 		})
 		sink, _ := h.start(endpoint("soc", 8001))
 		time.Sleep(time.Hour)
 		if err := sink.Ready(); err == nil {
 			t.Error("Ready without Kafka")
 		}
-		away = false
+		away.Store(false)
 		h.drained(sink, time.Hour)
 		s.each(t, 1, "a", 5)
 	})
@@ -163,11 +166,12 @@ func TestKafkaMayComeLater(t *testing.T) {
 func TestDeadLetterWaitsForKafka(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, 1)
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		h.kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			h.kafka.KeepControl()
 			produce := req.(*kmsg.ProduceRequest)
-			if !refuse || produce.TransactionID != nil {
+			if !refuse.Load() || produce.TransactionID != nil {
 				return nil, nil, false
 			}
 			resp := produce.ResponseKind().(*kmsg.ProduceResponse)
@@ -193,7 +197,7 @@ func TestDeadLetterWaitsForKafka(t *testing.T) {
 		if st := sink.Status()[0]; st.Pending != 1 {
 			t.Errorf("%d alerts pending, want the one that can't be buried", st.Pending)
 		}
-		refuse = false
+		refuse.Store(false)
 		h.drained(sink, time.Hour)
 		h.deadLetters(1)
 	})

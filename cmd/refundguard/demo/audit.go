@@ -118,7 +118,6 @@ type decision struct {
 	from     place
 	outcome  event.Outcome // the latest
 	engine   int           // decisions made by the engine
-	approved int           // records of refunds-approved
 }
 
 type approval struct {

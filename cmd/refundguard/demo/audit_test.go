@@ -18,8 +18,6 @@ type world struct {
 	t       *testing.T
 	cluster *kafkatest.Cluster
 	client  *kgo.Client
-	balance Balance
-	next    [4]int64
 }
 
 func newWorld(t *testing.T) *world {

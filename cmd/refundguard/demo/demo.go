@@ -185,6 +185,7 @@ func (s *stage) wait(ctx, work context.Context, began time.Time, fed <-chan stru
 			continue
 		}
 		open := s.left(work)
+		s.say.waiting(open)
 		if open != last {
 			changed, last = time.Now(), open
 		}

@@ -32,8 +32,9 @@ func (s *stage) left(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	for table, want := range expectedRows(t) {
-		if rows[table] < want {
+	expected := expectedRows(t)
+	for _, table := range sorted(expected) { // in order: the caller sees by the text whether anything moves
+		if want := expected[table]; rows[table] < want {
 			return fmt.Sprintf("ClickHouse has %d of %d %s", rows[table], want, table)
 		}
 	}
@@ -102,7 +103,7 @@ func (s *stage) countRows(ctx context.Context) (map[string]int64, error) {
 		return s.rowsLast, nil
 	}
 	var counts []string
-	for table := range expectedRows(Tally{}) {
+	for _, table := range sorted(expectedRows(Tally{})) {
 		counts = append(counts, fmt.Sprintf("(SELECT count() FROM refundguard.%s) AS %s", table, table))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

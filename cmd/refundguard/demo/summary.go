@@ -57,12 +57,16 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 	fault := func(format string, args ...any) { sum.Faults = append(sum.Faults, fmt.Sprintf(format, args...)) }
 	if left != "" {
 		fault("not done in time: %s", left)
+		if w := s.say.lastWarning(); w != "" {
+			fault("the last warning in the log: %s", w)
+		}
 	}
 	if rowsErr != nil {
 		fault("%v", rowsErr)
 	} else {
-		for table, want := range expectedRows(t) {
-			if rows[table] != want {
+		expected := expectedRows(t)
+		for _, table := range sorted(expected) {
+			if want := expected[table]; rows[table] != want {
 				fault("ClickHouse holds %d rows of %s, the topics %d", rows[table], table, want)
 			}
 		}

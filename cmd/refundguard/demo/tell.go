@@ -21,6 +21,7 @@ type teller struct {
 
 	mu      sync.Mutex
 	warning string
+	waits   string
 	painted int // lines on the terminal that are to be painted over
 	open    bool
 	last    time.Time
@@ -52,6 +53,19 @@ func (t *teller) warned(line string) {
 	if !t.terminal || !t.open {
 		fmt.Fprintln(t.out, line)
 	}
+}
+
+func (t *teller) lastWarning() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.warning
+}
+
+// waiting takes what the end is waiting for.
+func (t *teller) waiting(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits = what
 }
 
 func (t *teller) begin(s *stage) {
@@ -88,7 +102,11 @@ func (t *teller) refresh(s *stage) {
 	rate := float64(events-t.events) / since.Seconds()
 	t.events = events
 	if !t.terminal {
-		fmt.Fprintln(t.out, s.line(rate))
+		line := s.line(rate)
+		if t.waits != "" {
+			line += "; so far " + t.waits
+		}
+		fmt.Fprintln(t.out, line)
 		return
 	}
 	var b strings.Builder
@@ -96,6 +114,9 @@ func (t *teller) refresh(s *stage) {
 		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", t.painted)
 	}
 	lines := s.panel(rate)
+	if t.waits != "" {
+		lines = append(lines, "so far      "+t.waits)
+	}
 	if t.warning != "" {
 		lines = append(lines, "log         "+t.warning)
 	}

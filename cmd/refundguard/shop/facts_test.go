@@ -97,6 +97,7 @@ func at(values []float64, share float64) float64 {
 
 // The measured facts of a real shop, each with some room.
 func TestShapeOfAYear(t *testing.T) {
+	t.Parallel()
 	y := read(t, shop.Config{Seed: 1})
 	n, m := float64(len(y.transactions)), float64(len(y.refunds))
 	within(t, "transactions", n, 50_000, 50_000)
@@ -187,7 +188,8 @@ func TestShapeOfAYear(t *testing.T) {
 }
 
 func TestRhythm(t *testing.T) {
-	y := read(t, shop.Config{Seed: 2})
+	t.Parallel()
+	y := read(t, shop.Config{Seed: 2, Transactions: 15_000})
 	var hours [24]float64
 	var days [7]float64
 	var months [13]float64

@@ -29,7 +29,7 @@ type pending struct {
 	at     int64
 	seq    uint64
 	kind   kind
-	status uint8 // kindUpdate: in updateStatus
+	status uint8 // kindUpdate: the new one
 	of     purchase
 	refund
 	raw *Record // kindRaw

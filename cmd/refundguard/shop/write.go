@@ -17,8 +17,8 @@ func Files() []string {
 
 // Write writes the rest of the shop into a folder, one file for each stream,
 // and returns the number of lines of each. tick is called now and then. Files
-// that are there are replaced only if replace says so; they are complete or
-// not there at all.
+// that are there are replaced only if replace says so, else the error is
+// fs.ErrExist. They are complete, or not there at all.
 func Write(ctx context.Context, s *Shop, dir string, replace bool, tick func()) (lines map[string]int64, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder: %w", err)
@@ -26,7 +26,7 @@ func Write(ctx context.Context, s *Shop, dir string, replace bool, tick func()) 
 	if !replace {
 		for _, name := range Files() {
 			if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s is there already: choose another folder, or say that it may be replaced", filepath.Join(dir, name))
+				return nil, &fs.PathError{Op: "making", Path: filepath.Join(dir, name), Err: fs.ErrExist}
 			}
 		}
 	}

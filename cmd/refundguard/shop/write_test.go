@@ -20,6 +20,7 @@ func small(t *testing.T) *shop.Shop {
 }
 
 func TestWrite(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	ticks := 0
 	lines, err := shop.Write(context.Background(), small(t), dir, false, func() { ticks++ })
@@ -45,6 +46,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestWriteReplacesOnlyIfTold(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	mine := filepath.Join(dir, "refunds.jsonl")
 	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
@@ -62,6 +64,7 @@ func TestWriteReplacesOnlyIfTold(t *testing.T) {
 }
 
 func TestWriteInterruptedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := shop.Write(ctx, small(t), dir, false, cancel); err == nil {
