@@ -26,8 +26,7 @@ var typeNames = [...]string{"?", "nil", "true or false", "a number", "a number",
 
 func (t vtype) String() string { return typeNames[t] }
 
-func (t vtype) number() bool    { return t >= typeInt && t <= typeMoney }
-func (t vtype) is(o vtype) bool { return t == o || t == typeBad }
+func (t vtype) number() bool { return t >= typeInt && t <= typeMoney }
 
 // typeOf is the type that a field has in conditions.
 func typeOf(t event.Type) vtype {

@@ -294,31 +294,6 @@ func (sv *service) until(what string, condition func() bool) {
 	}
 }
 
-// untilCaughtUp waits until the last progress covers everything in the inputs.
-func (sv *service) untilCaughtUp(cluster *kafkatest.Cluster, admin *kadm.Client) {
-	sv.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	ends, err := admin.ListCommittedOffsets(ctx, "refunds", "transactions")
-	if err != nil {
-		sv.t.Fatal(err)
-	}
-	refunds := int64(len(cluster.ReadCommitted("refunds")))
-	sv.until("the inputs' end", func() bool {
-		p := lastProgress(sv.t, cluster)
-		applied := make(map[string]bool)
-		for _, s := range p.Streams {
-			applied[s.Topic] = true
-			for partition, at := range s.Partitions {
-				if end, ok := ends.Lookup(s.Topic, int32(partition)); ok && at.Applied < end.Offset {
-					return false
-				}
-			}
-		}
-		return applied["refunds"] && applied["transactions"] && p.Balance.Read == refunds
-	})
-}
-
 // admin is an administrative client of the cluster.
 func admin(cluster *kafkatest.Cluster) *kadm.Client {
 	return kadm.NewClient(cluster.Client(kgo.ClientID("test")))

@@ -26,8 +26,15 @@ type stranger struct {
 
 type payment struct{ id, customer, currency, instrument, amount string }
 
-// strangeWorld has some n events; the same seed gives the same ones.
+// strangeWorld has some n events, 45 minutes apart in the mean; the same seed
+// gives the same ones.
 func strangeWorld(t testing.TB, seed uint64, n int) *world {
+	t.Helper()
+	return strangeWorldAt(t, seed, n, 90*time.Minute)
+}
+
+// strangeWorldAt has events that are up to step apart.
+func strangeWorldAt(t testing.TB, seed uint64, n int, step time.Duration) *world {
 	t.Helper()
 	s := &stranger{
 		t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
@@ -35,7 +42,7 @@ func strangeWorld(t testing.TB, seed uint64, n int) *world {
 	}
 	for range n {
 		if s.rng.IntN(4) > 0 { // else: at the same time as the one before
-			s.now += s.rng.Int64N(90 * 60_000)
+			s.now += s.rng.Int64N(step.Milliseconds())
 		}
 		switch s.rng.IntN(20) {
 		case 0:

@@ -50,5 +50,28 @@
 //
 // # Measured
 //
-// FIGURES
+//	go test -run '^$' -bench . ./rules/window
+//
+// On 4 cores at 2 GHz that other work shared, with one column of amounts, keys
+// of 16 bytes and one writer or reader; the least of six runs, in ns. Warm is 256
+// keys in turn, cold 131,072 or 262,144 in no order, each key's name and record
+// being far from the cache.
+//
+//	                                    warm     cold
+//	insert, in order, with expiry         84    1,110
+//	insert, up to 8 events late          154    1,234
+//	insert of a new key                  298
+//	find                                  43      370
+//	find, count of 64 events             170    1,024
+//	find, count of 64, one left out      208    1,311
+//	find, sum of 64                      189    1,369
+//	find, distinct of 64                 854    2,112
+//	find, count of 4,096                 225
+//	find, sum of 4,096                   351
+//	find, distinct of 4,096           43,239
+//
+// None allocates. Memory, all included: a key of one event 73 bytes (65 without
+// a column), another event of it 16 to 21 (14 without). 10 million keys are 69
+// bytes each; the longest insert among them took under a millisecond, when the
+// table doubled, and a collection of garbage 10 ms.
 package window

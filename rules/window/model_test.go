@@ -77,13 +77,14 @@ func (m *model) sum(key string, col int, sp window.Span) (total, n int64, curren
 		currencies[e.Currency] = true
 		currency = e.Currency
 	}
-	if m.spec.Plain>>col&1 != 0 {
-		currency = 0
-	} else if len(currencies) > 1 {
-		return 0, n, 0, window.ErrCurrencies
-	}
 	if !sum.IsInt64() {
-		return 0, n, currency, window.ErrOverflow
+		return 0, n, 0, window.ErrOverflow
+	}
+	if m.spec.Plain>>col&1 != 0 {
+		return sum.Int64(), n, 0, nil
+	}
+	if len(currencies) > 1 {
+		return sum.Int64(), n, 0, window.ErrCurrencies
 	}
 	return sum.Int64(), n, currency, nil
 }

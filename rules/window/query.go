@@ -71,7 +71,8 @@ func (s *Store) Last(k Key, sp Span) (time int64, ok bool) {
 
 // Sum is the exact total of a column over the n events in the span that have
 // it, and their currency (0 for a plain column and without events). It is
-// ErrOverflow only if the total itself does not fit, whatever its parts do.
+// ErrOverflow only if the total itself does not fit, whatever its parts do. The
+// total stands beside ErrCurrencies too, for whom it means something.
 func (s *Store) Sum(k Key, col int, sp Span) (total, n int64, currency uint16, err error) {
 	r := s.open(uint64(k))
 	lo, hi, skip := s.span(&r, sp)
@@ -86,12 +87,12 @@ func (s *Store) Sum(k Key, col int, sp Span) (total, n int64, currency uint16, e
 	if n == 0 {
 		return 0, 0, 0, nil
 	}
-	if s.spec.Plain>>col&1 == 0 {
-		if currency, err = r.oneCurrency(c, lo, hi, skip); err != nil {
-			return 0, n, 0, err
-		}
+	if total, err = r.sum(c, lo, hi, skip); err != nil {
+		return 0, n, 0, err
 	}
-	total, err = r.sum(c, lo, hi, skip)
+	if s.spec.Plain>>col&1 == 0 {
+		currency, err = r.oneCurrency(c, lo, hi, skip)
+	}
 	return total, n, currency, err
 }
 

@@ -64,6 +64,8 @@ func events(t *rapid.T, spec window.Spec, most int) []window.Event {
 	if rapid.Bool().Draw(t, "gaps") {
 		present = rapid.Uint32()
 	}
+	// Left alone, rapid draws few at a time.
+	least := rapid.SampledFrom([]int{1, 10, most / 2}).Draw(t, "least")
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) window.Event {
 		e := window.Event{
 			Time:     times.Draw(t, "time"),
@@ -76,7 +78,7 @@ func events(t *rapid.T, spec window.Spec, most int) []window.Event {
 			e.Values[c] = values.Draw(t, "value")
 		}
 		return e
-	}), 1, most).Draw(t, "events")
+	}), least, most).Draw(t, "events")
 }
 
 // spans draws spans whose edges and whose skipped event lie on events mostly.

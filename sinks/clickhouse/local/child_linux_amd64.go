@@ -3,7 +3,9 @@ package local
 import (
 	"errors"
 	"fmt"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	"github.com/ebitengine/purego"
 )
@@ -18,6 +20,9 @@ const librarySupported = true
 //	void chdb_destroy_query_result(chdb_result *);
 //	void chdb_set_signal_handlers_enabled(int);
 func runLibrary(path string, args []string) error {
+	// A ClickHouse server ignores it, the library leaves it to us: without
+	// this, a client that hangs up while it is being written to ends us.
+	signal.Ignore(syscall.SIGPIPE)
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return fmt.Errorf("load %s (it needs glibc): %w", path, err)

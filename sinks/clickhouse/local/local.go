@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -39,11 +40,20 @@ const (
 	ReadOnly = "dashboards"
 )
 
-// Server is a running ClickHouse.
+// Server is a running ClickHouse. One that ends by itself is started again, on
+// the same ports: chDB's library does so whenever a client of the native
+// protocol can't log in, or is no ClickHouse client at all.
 type Server struct {
 	cfg     Config
-	process *process
+	engine  engine
 	version string
+	ctx     context.Context // until Close
+	cancel  context.CancelFunc
+	done    chan struct{}
+	err     error // once done is closed
+
+	mu      sync.Mutex
+	process *process
 }
 
 // Start brings a server up and waits until it answers. Fetching the engine
@@ -77,16 +87,26 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := startLocked(ctx, cfg, found)
+	running, err := startLocked(ctx, cfg, found)
 	if err != nil {
 		return nil, fmt.Errorf("start ClickHouse (%s) in %s: %w", found, cfg.Dir, err)
 	}
+	s := &Server{cfg: running.cfg, engine: found, version: running.version, done: make(chan struct{}), process: running.process}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.watch()
 	return s, nil
+}
+
+// started is what a successful start comes to.
+type started struct {
+	cfg     Config // with its ports
+	process *process
+	version string
 }
 
 // startLocked tries again where a port that was free a moment ago was taken by
 // someone else meanwhile.
-func startLocked(ctx context.Context, cfg Config, found engine) (*Server, error) {
+func startLocked(ctx context.Context, cfg Config, found engine) (*started, error) {
 	lock, err := lockPath(ctx, filepath.Join(cfg.Dir, lockFile), stopTimeout)
 	if errors.Is(err, errLocked) {
 		return nil, errors.New("another ClickHouse uses this folder: stop the program that runs it, or choose another folder")
@@ -114,7 +134,7 @@ func startLocked(ctx context.Context, cfg Config, found engine) (*Server, error)
 		}
 		version, err := p.waitReady(ctx, attempt, name)
 		if err == nil {
-			return &Server{cfg: attempt, process: p, version: version}, nil
+			return &started{attempt, p, version}, nil
 		}
 		p.stop()
 		if ctx.Err() != nil {
@@ -181,15 +201,66 @@ func (s *Server) Password() string { return s.cfg.Password }
 // Version is ClickHouse's own, e.g. "26.7.3.1".
 func (s *Server) Version() string { return s.version }
 
-// Done is closed when the server's process has ended, asked or not.
-func (s *Server) Done() <-chan struct{} { return s.process.done }
+// Done is closed when the server has ended for good: by Close or Kill, or
+// because it can't be started again, and then Err says why.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err is why the server is Done without being asked.
+func (s *Server) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
 
 // Close ends the server; what was acknowledged stays in Dir. Close clients
 // first: it waits for them, for at most 10 s.
-func (s *Server) Close() error { return s.process.stop() }
+func (s *Server) Close() error { return s.end((*process).stop) }
 
 // Kill ends the server at once, as a crash would.
-func (s *Server) Kill() { s.process.kill(); <-s.process.done }
+func (s *Server) Kill() {
+	s.end(func(p *process) error { p.kill(); return nil })
+}
+
+func (s *Server) end(how func(*process) error) error {
+	s.mu.Lock()
+	s.cancel()
+	p := s.process
+	s.mu.Unlock()
+	err := how(p)
+	<-s.done
+	return err
+}
+
+// watch starts the server again when it ends without being asked.
+func (s *Server) watch() {
+	defer close(s.done)
+	for {
+		<-s.process.done // only we replace it
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.cfg.Logger.Warn("ClickHouse ended by itself: starting it again", "how", s.process.err, "log", s.process.log+".1")
+		again, err := startLocked(s.ctx, s.cfg, s.engine)
+		if err != nil {
+			if s.ctx.Err() == nil {
+				s.err = fmt.Errorf("start ClickHouse again (%s) in %s: %w", s.engine, s.cfg.Dir, err)
+				s.cfg.Logger.Error("ClickHouse is gone", "error", s.err)
+			}
+			return
+		}
+		s.mu.Lock()
+		s.process = again.process
+		closed := s.ctx.Err() != nil
+		s.mu.Unlock()
+		if closed { // end has seen the one before
+			again.process.stop()
+			return
+		}
+	}
+}
 
 const (
 	readyTimeout = time.Minute

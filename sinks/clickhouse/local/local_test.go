@@ -289,3 +289,57 @@ func TestOldBinaryIsPassedOver(t *testing.T) {
 		t.Errorf("log: %s", log.String())
 	}
 }
+
+// A client that hangs up, and a native one that can't log in, end a server that
+// was not meant for strangers; ours is back at once, where it was.
+func TestBadClientsDoNoLastingHarm(t *testing.T) {
+	s := start(t, local.Config{})
+	db := open(t, s.Addr(), local.Username, s.Password(), clickhouse.Native)
+	exec1(t, db, "CREATE DATABASE shop", "CREATE TABLE shop.t (id UInt64) ENGINE = MergeTree ORDER BY id", "INSERT INTO shop.t VALUES (1)")
+	for name, harm := range map[string]func(){
+		"hangs up": func() {
+			conn, err := net.Dial("tcp4", s.HTTPAddr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close() // with megabytes on their way
+			query := "SELECT number FROM system.numbers LIMIT 10000000"
+			fmt.Fprintf(conn, "POST /?user=%s&password=%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", local.Username, s.Password(), len(query), query)
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"wrong password":           func() { open(t, s.Addr(), local.Username, "wrong", clickhouse.Native).Ping() },
+		"wrong password over HTTP": func() { open(t, s.HTTPAddr(), local.Username, "wrong", clickhouse.HTTP).Ping() },
+		"no client": func() {
+			conn, err := net.Dial("tcp4", s.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprint(conn, "\x00\xff\xff\xff\xff\xff\xff\x7f")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				harm()
+				answered := false
+				for deadline := time.Now().Add(time.Minute); !answered && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+					var n int
+					answered = db.QueryRowContext(t.Context(), "SELECT toInt64(count()) FROM shop.t").Scan(&n) == nil && n == 1
+				}
+				if !answered {
+					t.Fatalf("no answer any more; ended: %v", s.Err())
+				}
+			}
+		})
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-s.Done():
+	default:
+		t.Error("not Done after Close")
+	}
+}

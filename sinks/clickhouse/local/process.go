@@ -25,7 +25,8 @@ type process struct {
 	log  string
 	done chan struct{} // closed once the child has ended; err says how
 	err  error
-	stop func() error
+	once sync.Once
+	over error // of stop
 }
 
 // startProcess hands the lock to the child, which keeps it until its end, even
@@ -59,7 +60,6 @@ func startProcess(cfg Config, found engine, lock *os.File) (*process, error) {
 		return nil, fmt.Errorf("start the server's process: %w", err)
 	}
 	p := &process{cmd: cmd, life: life, log: logPath, done: make(chan struct{})}
-	p.stop = sync.OnceValue(p.stopNow)
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -67,8 +67,13 @@ func startProcess(cfg Config, found engine, lock *os.File) (*process, error) {
 	return p, nil
 }
 
-// stopNow closes the life line and kills what is still there after a while.
-func (p *process) stopNow() error {
+// stop closes the life line and kills what is still there after a while.
+func (p *process) stop() error {
+	p.once.Do(func() { p.over = p.wait() })
+	return p.over
+}
+
+func (p *process) wait() error {
 	p.life.Close()
 	timer := time.NewTimer(stopTimeout)
 	defer timer.Stop()
