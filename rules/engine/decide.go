@@ -138,7 +138,7 @@ func (e *Engine) aggregate(wk *worker, f *rules.Feature, at found, span window.S
 		return f.Total(0, 0, 0)
 	}
 	total, n, currency, err := at.store.Sum(at.key, f.Column, span)
-	if err != nil && (f.Money || err != window.ErrCurrencies) {
+	if err != nil {
 		return rules.FaultValue(f.Text + ": " + err.Error())
 	}
 	return f.Total(total, n, event.Currency(currency))

@@ -224,7 +224,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 				s.since = e.newest
 			}
 			for range e.shards {
-				s.shards = append(s.shards, window.New(window.Spec{Horizon: e.horizon(def), Columns: len(def.Columns)}))
+				s.shards = append(s.shards, window.New(e.spec(def)))
 			}
 		}
 		s = &series{def: def, shards: s.shards, since: s.since}
@@ -243,6 +243,17 @@ func (e *Engine) SetRules(set *rules.Set) {
 		w.eval = set.NewEvaluator()
 		w.found = make([]found, len(set.Lookups))
 	}
+}
+
+// spec says what a series' store must keep.
+func (e *Engine) spec(def *rules.Series) window.Spec {
+	s := window.Spec{Horizon: e.horizon(def), Columns: len(def.Columns)}
+	for i, c := range def.Columns {
+		if c.Kind != rules.ColumnMoney {
+			s.Plain |= 1 << i
+		}
+	}
+	return s
 }
 
 // horizon is what a series' store must keep. The store keeps twice as much

@@ -25,11 +25,11 @@ type Spec struct {
 // Event is one event as the store keeps it. Events are the same if Time and ID
 // are.
 type Event struct {
-	Time     int64  // ms
-	ID       uint64 // hash of the event's id
-	Currency uint16 // of its money columns; 0 is a currency too
-	Present  uint32 // bit c: column c has a value
-	Values   []int64
+	Time     int64   // ms
+	ID       uint64  // hash of the event's id
+	Currency uint16  // of its money columns; 0 is a currency too
+	Present  uint32  // bit c: column c has a value
+	Values   []int64 // Spec.Columns of them
 }
 
 // Store holds, for each key, its events in order of (Time, ID). One goroutine

@@ -254,9 +254,14 @@ func (w *world) wait(what string, done func() bool) {
 	}
 }
 
-func (w *world) conn() driver.Conn {
+func (w *world) conn() driver.Conn { return w.connTo(w.cfg.Database) }
+
+// system is a connection that needs no database of ours.
+func (w *world) system() driver.Conn { return w.connTo("system") }
+
+func (w *world) connTo(database string) driver.Conn {
 	w.t.Helper()
-	conn, err := ch.Open(&ch.Options{Addr: w.cfg.Addr, Auth: ch.Auth{Database: w.cfg.Database, Username: w.cfg.Username, Password: w.cfg.Password},
+	conn, err := ch.Open(&ch.Options{Addr: w.cfg.Addr, Auth: ch.Auth{Database: database, Username: w.cfg.Username, Password: w.cfg.Password},
 		Protocol: map[string]ch.Protocol{clickhouse.Native: ch.Native, clickhouse.HTTP: ch.HTTP}[w.cfg.Protocol]})
 	if err != nil {
 		w.t.Fatal(err)

@@ -70,7 +70,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 }
 
 func TestWhatKeepsUsOutIsToldApart(t *testing.T) {
-	good := newWorld(t, server(t)).cfg
+	w := newWorld(t, server(t))
+	good := w.cfg
 	for _, c := range []struct {
 		name   string
 		change func(*clickhouse.Config)
@@ -88,6 +89,9 @@ func TestWhatKeepsUsOutIsToldApart(t *testing.T) {
 				cfg.Addr = []string{server(t).HTTPAddr()}
 			}
 			c.change(&cfg)
+			w.wait("the server, which a wrong password ends", func() bool {
+				return w.system().Exec(t.Context(), "SELECT 1") == nil
+			})
 			_, err := clickhouse.Migrate(t.Context(), cfg)
 			if err == nil {
 				t.Errorf("%s, %s: no error", c.name, protocol)
