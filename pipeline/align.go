@@ -77,29 +77,40 @@ func (s *session) earliestHead() int64 {
 	return t
 }
 
-// applyLimit is the event time up to which records may be applied: read_ahead
-// beyond the earliest refund that is undecided or next to be read. While a
-// refunds partition has neither and isn't at its end, nothing may.
-func (s *session) applyLimit() int64 {
-	t := s.earliestHead()
+// frontier is up to where records may be applied: those not later than time
+// that were read before question gen was asked.
+type frontier struct{ time, gen int64 }
+
+// everything is the frontier while recovering, where offsets are the limit.
+var everything = frontier{math.MaxInt64, math.MaxInt64}
+
+// applyLimit is read_ahead beyond the earliest refund that is undecided or next
+// to be read: further ahead, windows would forget what that refund asks for. A
+// refunds partition that has neither must be at its end, and that only says
+// something about records that were read before the end was asked for.
+func (s *session) applyLimit() frontier {
+	f := frontier{s.earliestHead(), math.MaxInt64}
 	for _, p := range s.refunds.partitions {
-		if p.waiting() > 0 {
+		if p.waiting() > 0 || p.leftOut {
 			continue
 		}
 		if r := p.peek(); r != nil {
 			if r.err == nil {
-				t = min(t, r.Event.Time)
+				f.time = min(f.time, r.Event.Time)
 			}
 			continue
 		}
-		if !p.atEnd() && !p.leftOut {
-			return math.MinInt64
+		if !p.atEnd() {
+			return frontier{math.MinInt64, 0}
 		}
+		f.gen = s.ends.gen
 	}
-	if t > math.MaxInt64-s.readAhead {
-		return math.MaxInt64
+	if f.time > math.MaxInt64-s.readAhead {
+		f.time = math.MaxInt64
+	} else {
+		f.time += s.readAhead
 	}
-	return t + s.readAhead
+	return f
 }
 
 // ends is what is known of the ends of the partitions.
@@ -117,10 +128,14 @@ type endsAnswer struct {
 	err  error
 }
 
-// askEnds asks for the last stable offsets of all required partitions, in the
-// background, at most once per commit interval.
+// askEvery is how often the ends of partitions may be asked for. What is read
+// at the end of all partitions waits that long at most, so it is well below
+// the commit interval.
+const askEvery = 5 * time.Millisecond
+
+// askEnds asks for the last stable offsets of all inputs, in the background.
 func (s *session) askEnds(ctx context.Context) {
-	if s.ends.asking || time.Since(s.ends.asked) < s.cfg.Engine.CommitInterval {
+	if s.ends.asking || time.Since(s.ends.asked) < askEvery {
 		return
 	}
 	s.ends.asking, s.ends.asked = true, time.Now()

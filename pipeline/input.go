@@ -99,9 +99,9 @@ func (p *partition) peek() *record {
 }
 
 // take returns up to max decoded records from the front that are before stop
-// and not later than limit; a record that was refused has no time and always
-// qualifies. They are consecutive in memory.
-func (p *partition) take(limit int64, max int) []record {
+// and within the limit; a record that was refused has no time. They are
+// consecutive in memory.
+func (p *partition) take(limit frontier, max int) []record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.queue) > 0 && p.queue[0].next == len(p.queue[0].records) && p.queue[0].ready() {
@@ -114,7 +114,7 @@ func (p *partition) take(limit int64, max int) []record {
 	from, n := b.next, 0
 	for b.next < len(b.records) && n < max {
 		r := &b.records[b.next]
-		if p.stop >= 0 && r.Offset >= p.stop || r.err == nil && r.Event.Time > limit {
+		if p.stop >= 0 && r.Offset >= p.stop || r.gen >= limit.gen || r.err == nil && r.Event.Time > limit.time {
 			break
 		}
 		b.next++

@@ -117,7 +117,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	read := int64(0)
 	for tick := time.Now(); !s.caughtUp(); {
-		if s.collect(math.MaxInt64) {
+		if s.collect(everything) {
 			read += int64(len(s.chunk))
 			s.restore(&past)
 			if time.Since(tick) > 5*time.Second {

@@ -56,6 +56,7 @@ type session struct {
 	dueRecs []*record
 	dueItem []*engine.Item
 	outs    []decided
+	held    bool // records are read that may not be applied yet
 }
 
 // sessionConfig is the pipeline's configuration with what New resolved of it.
@@ -239,7 +240,7 @@ func (s *session) step(ctx context.Context) bool {
 		s.applyChunk()
 	}
 	decided := s.pass()
-	if s.refundsWait() {
+	if s.held || s.refundsWait() {
 		s.askEnds(ctx)
 	}
 	return moved || decided
@@ -255,9 +256,9 @@ func (s *session) refundsWait() bool {
 	return false
 }
 
-// collect takes records up to an event time from all partitions in turn.
-func (s *session) collect(limit int64) bool {
-	s.chunk, s.items = s.chunk[:0], s.items[:0]
+// collect takes records up to a limit from all partitions in turn.
+func (s *session) collect(limit frontier) bool {
+	s.chunk, s.items, s.held = s.chunk[:0], s.items[:0], false
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			for len(s.chunk) < chunkRecords {
@@ -282,6 +283,7 @@ func (s *session) collect(limit int64) bool {
 				}
 			}
 			s.reader.resume(p)
+			s.held = s.held || p.peek() != nil
 		}
 	}
 	return len(s.chunk) > 0

@@ -99,10 +99,16 @@ func (t *table[T]) month(row *T) int {
 	return at.Year()*12 + int(at.Month())
 }
 
+// target is where tables are.
+type target struct {
+	conn     driver.Conn
+	database string
+}
+
 // insert writes rows so that the same rows under the same token are written
 // once, however often this is called. After an error they may be written or
 // not.
-func (t *table[T]) insert(ctx context.Context, conn driver.Conn, rows []T, token string) error {
+func (t *table[T]) insert(ctx context.Context, to target, rows []T, token string) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -110,14 +116,14 @@ func (t *table[T]) insert(ctx context.Context, conn driver.Conn, rows []T, token
 	for i := range t.columns {
 		names[i] = t.columns[i].name
 	}
-	query := "INSERT INTO " + t.name + " (" + strings.Join(names, ", ") + ")"
+	query := "INSERT INTO " + to.database + "." + t.name + " (" + strings.Join(names, ", ") + ")"
 	pieces := t.pieces(rows)
 	for i, piece := range pieces {
 		id := token
 		if len(pieces) > 1 {
 			id = fmt.Sprintf("%s-%d/%d", token, i+1, len(pieces))
 		}
-		if err := t.send(ctx, conn, query, piece, id); err != nil {
+		if err := t.send(ctx, to.conn, query, piece, id); err != nil {
 			return fault("insert into "+t.name, err)
 		}
 	}

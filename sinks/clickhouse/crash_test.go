@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -22,12 +23,12 @@ import (
 func (w *world) crashAfter(n int, applied bool) (died <-chan struct{}, revive func()) {
 	dead := make(chan struct{})
 	var commits, over atomic.Int64
-	w.kafka.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+	w.fake.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
 		if over.Load() == 1 {
-			w.kafka.DropControl()
+			w.fake.DropControl()
 			return nil, nil, false
 		}
-		w.kafka.KeepControl()
+		w.fake.KeepControl()
 		c := commits.Add(1)
 		if c == int64(n) {
 			close(dead)
@@ -44,7 +45,7 @@ func (w *world) crashAfter(n int, applied bool) (died <-chan struct{}, revive fu
 // be, rows that were written are not written again. What proves it are raw
 // rows: FINAL would hide repeats.
 func TestCrashesDoubleNothing(t *testing.T) {
-	w := newWorld(t, server(t))
+	w := newFakeWorld(t, server(t))
 	for crash := range 12 {
 		w.cfg.BatchRows = []int{7, 10_000, 50, 1, 300}[crash%5]
 		w.produceDecisions(60 + rand.IntN(100))
@@ -119,14 +120,14 @@ func TestSinksThatComeAndGoShareTheWork(t *testing.T) {
 func TestTopicThatIsMadeAgainIsReadFromItsBeginning(t *testing.T) {
 	for _, running := range []bool{true, false} {
 		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) {
-			w := newWorld(t, server(t))
+			w := newFakeWorld(t, server(t))
 			s, stop := w.start()
 			w.transaction(kgo.TryCommit, alert(1), alert(2), alert(3))
 			w.drain(s)
 			if !running {
 				stop()
 			}
-			if err := errors.Join(w.kafka.DeleteTopic(topics.Alerts), w.kafka.CreateTopic(topics.Alerts, 3, nil)); err != nil {
+			if err := errors.Join(w.fake.DeleteTopic(topics.Alerts), w.fake.CreateTopic(topics.Alerts, 3, nil)); err != nil {
 				t.Fatal(err)
 			}
 			w.transaction(kgo.TryCommit, alert(4), alert(5), alert(6))
@@ -143,7 +144,7 @@ func TestTopicThatIsMadeAgainIsReadFromItsBeginning(t *testing.T) {
 }
 
 func TestRecordsThatRetentionTookAreNotWaitedFor(t *testing.T) {
-	w := newWorld(t, server(t))
+	w := newFakeWorld(t, server(t))
 	var records []*kgo.Record
 	for i := range 300 {
 		rec := w.decision(i)
@@ -158,7 +159,7 @@ func TestRecordsThatRetentionTookAreNotWaitedFor(t *testing.T) {
 	<-died
 	stop()
 	revive()
-	if err := w.kafka.DeleteRecords(topics.Decisions, 0, 150); err != nil {
+	if err := w.fake.DeleteRecords(topics.Decisions, 0, 150); err != nil {
 		t.Fatal(err)
 	}
 	w.transaction(kgo.TryCommit, records[200:]...)
@@ -166,5 +167,66 @@ func TestRecordsThatRetentionTookAreNotWaitedFor(t *testing.T) {
 	w.drain(s)
 	if got := w.query("SELECT (uniqExact(decision_id) >= 150, count() = uniqExact(decision_id)) FROM decisions"); got != "(1,1)" {
 		t.Errorf("at least what is still there, and nothing twice: %s", got)
+	}
+}
+
+// A committed offset that the log doesn't reach any more: an unclean election
+// cut it. What is there now is stored, and the sink goes on.
+func TestLogThatWasCutIsReadAnew(t *testing.T) {
+	w := newWorld(t, server(t))
+	client, err := kgo.NewClient(w.options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	adm := kadm.NewClient(client)
+	details, err := adm.ListTopics(t.Context(), topics.Decisions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commits := kadm.Offsets{}
+	for partition := range int32(3) {
+		commits.Add(kadm.Offset{Topic: topics.Decisions, Partition: partition, At: 100_000, LeaderEpoch: -1,
+			Metadata: fmt.Sprintf(`{"topic_id":%q,"to":100100}`, details[topics.Decisions].ID)})
+	}
+	if err := adm.CommitAllOffsets(t.Context(), w.cfg.Group, commits); err != nil {
+		t.Fatal(err)
+	}
+	w.produceDecisions(200)
+	s, _ := w.start()
+	w.wait("200 decisions", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 200 })
+	w.produceDecisions(100)
+	w.wait("300 decisions", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 300 })
+	w.expectDecisions(300)
+}
+
+// An operator moves the group: no mark of ours, so no batch is under way.
+func TestGroupThatWasMovedByHand(t *testing.T) {
+	for _, metadata := range []string{"", "moved by hand", `{"to":7}`, `{"topic_id":7}`, "[]"} {
+		w := newWorld(t, server(t))
+		w.cfg.Database = fmt.Sprintf("%s_%d", w.cfg.Database, len(metadata))
+		w.transaction(kgo.TryCommit, alert(0), alert(1), alert(2), alert(3), alert(4))
+		ends := w.ends()
+		client, err := kgo.NewClient(w.options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		commits := kadm.Offsets{}
+		left := uint64(0)
+		for partition, end := range ends[topics.Alerts] {
+			at := end
+			if end > 2 { // the last of them, and the end of its transaction
+				at, left = end-2, left+1
+			}
+			commits.Add(kadm.Offset{Topic: topics.Alerts, Partition: partition, At: at, LeaderEpoch: -1, Metadata: metadata})
+		}
+		if err := kadm.NewClient(client).CommitAllOffsets(t.Context(), w.cfg.Group, commits); err != nil {
+			t.Fatal(err)
+		}
+		s, stop := w.start()
+		w.drain(s)
+		w.wait("what was left", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["alerts"] == left })
+		stop()
 	}
 }

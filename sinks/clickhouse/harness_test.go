@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
@@ -27,21 +28,46 @@ import (
 
 func TestMain(m *testing.M) {
 	local.RunIfChild()
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := shared.remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-// shared is the server of all tests that don't break it; it ends with us.
-var shared = sync.OnceValues(func() (*local.Server, error) {
-	dir, err := os.MkdirTemp("", "refundguard-clickhouse-")
-	if err != nil {
-		return nil, err
+// shared is the server of all tests that don't kill theirs.
+var shared sharedServer
+
+type sharedServer struct {
+	once   sync.Once
+	dir    string
+	server *local.Server
+	err    error
+}
+
+func (s *sharedServer) start() (*local.Server, error) {
+	s.once.Do(func() {
+		if s.dir, s.err = os.MkdirTemp("", "refundguard-clickhouse-"); s.err == nil {
+			s.server, s.err = local.Start(context.Background(), local.Config{Dir: s.dir})
+		}
+	})
+	return s.server, s.err
+}
+
+func (s *sharedServer) remove() error {
+	if s.server != nil {
+		s.server.Kill() // the data is of no use any more
 	}
-	return local.Start(context.Background(), local.Config{Dir: dir})
-})
+	if s.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir)
+}
 
 func server(t testing.TB) *local.Server {
 	t.Helper()
-	s, err := shared()
+	s, err := shared.start()
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
@@ -59,7 +85,7 @@ var topics = clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", 
 // world is a Kafka cluster and a database of one test's own.
 type world struct {
 	t       testing.TB
-	kafka   *kfake.Cluster
+	fake    *kfake.Cluster // of newFakeWorld
 	options []kgo.Opt
 	cfg     clickhouse.Config
 	log     *slog.Logger
@@ -72,21 +98,36 @@ type world struct {
 
 var notLetters = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
+// newWorld has the three topics, on whichever Kafka the tests run with.
 func newWorld(t testing.TB, s *local.Server) *world {
+	t.Helper()
+	kafka := kafkatest.Start(t)
+	kafka.CreateTopics(3, nil, topics.Decisions, topics.Alerts, topics.DeadLetters)
+	return worldOf(t, s, kafka.Brokers())
+}
+
+// newFakeWorld has a Kafka that can be interfered with.
+func newFakeWorld(t testing.TB, s *local.Server) *world {
 	t.Helper()
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topics.Decisions, topics.Alerts, topics.DeadLetters))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(kafka.Close)
+	w := worldOf(t, s, kafka.ListenAddrs())
+	w.fake = kafka
+	return w
+}
+
+func worldOf(t testing.TB, s *local.Server, brokers []string) *world {
 	cfg := clickhouse.DefaultConfig()
 	cfg.Addr = []string{s.Addr()}
 	cfg.Username, cfg.Password = local.Username, s.Password()
 	cfg.Database = "t_" + strings.ToLower(notLetters.ReplaceAllString(t.Name(), "_"))
 	cfg.BatchInterval = 20 * time.Millisecond
 	return &world{
-		t: t, step: 3_600_000, kafka: kafka, cfg: cfg,
-		options: []kgo.Opt{kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.MetadataMinAge(50 * time.Millisecond)},
+		t: t, step: 3_600_000, cfg: cfg,
+		options: []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50 * time.Millisecond)},
 		log:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 }

@@ -202,7 +202,7 @@ func (p *partition) store(ctx context.Context, b *batch) error {
 	err := p.sink.persist(ctx, p.name(), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, p.sink.cfg.Timeout)
 		defer cancel()
-		return rows.insert(ctx, p.sink.conn, token)
+		return rows.insert(ctx, target{p.sink.conn, p.sink.cfg.Database}, token)
 	})
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
@@ -75,20 +74,20 @@ func (r *rows) add(k kind, rec *kgo.Record) error {
 
 // insert writes all of r; see table.insert. The decisions come last, so that
 // who sees a decision can see its hits.
-func (r *rows) insert(ctx context.Context, conn driver.Conn, token string) error {
-	if err := unreadable().insert(ctx, conn, r.unreadable, token); err != nil {
+func (r *rows) insert(ctx context.Context, to target, token string) error {
+	if err := unreadable().insert(ctx, to, r.unreadable, token); err != nil {
 		return err
 	}
-	if err := deadLetters().insert(ctx, conn, r.deadLetters, token); err != nil {
+	if err := deadLetters().insert(ctx, to, r.deadLetters, token); err != nil {
 		return err
 	}
-	if err := alerts().insert(ctx, conn, r.alerts, token); err != nil {
+	if err := alerts().insert(ctx, to, r.alerts, token); err != nil {
 		return err
 	}
-	if err := hits().insert(ctx, conn, r.hits, token); err != nil {
+	if err := hits().insert(ctx, to, r.hits, token); err != nil {
 		return err
 	}
-	return decisions().insert(ctx, conn, r.decisions, token)
+	return decisions().insert(ctx, to, r.decisions, token)
 }
 
 // counts is how many rows each table gets.

@@ -80,7 +80,11 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if err := kgo.ValidateOpts(deps.Options...); err != nil {
 		return nil, fmt.Errorf("options of the Kafka client: %w", err)
 	}
-	conn, err := ch.Open(opts)
+	// No database is named at login: one that is not there yet must not keep
+	// us from asking.
+	anywhere := *opts
+	anywhere.Auth.Database = ""
+	conn, err := ch.Open(&anywhere)
 	if err != nil {
 		return nil, fmt.Errorf("options of the ClickHouse client: %w", err)
 	}
@@ -142,7 +146,7 @@ func (s *Sink) prepare(ctx context.Context) error {
 	return err
 }
 
-// Ping asks whether ClickHouse answers and knows our user and database.
+// Ping asks whether ClickHouse answers and knows our user.
 func (s *Sink) Ping(ctx context.Context) error {
 	return fault("ask ClickHouse whether it is there", s.conn.Ping(ctx))
 }
@@ -155,7 +159,7 @@ func (s *Sink) Counts(ctx context.Context) (map[string]uint64, error) {
 	counts := make(map[string]uint64)
 	for _, table := range tableNames() {
 		var n uint64
-		query := "SELECT count() FROM " + table + " FINAL SETTINGS do_not_merge_across_partitions_select_final = 1"
+		query := "SELECT count() FROM " + s.cfg.Database + "." + table + " FINAL SETTINGS do_not_merge_across_partitions_select_final = 1"
 		if err := s.conn.QueryRow(ctx, query).Scan(&n); err != nil {
 			return nil, fault("count the rows of "+table, err)
 		}

@@ -120,15 +120,15 @@ func TestAnyTimeAnEventMayClaim(t *testing.T) {
 }
 
 func TestTopicsMayComeLater(t *testing.T) {
-	w := newWorld(t, server(t))
+	w := newFakeWorld(t, server(t))
 	for _, topic := range []string{topics.Decisions, topics.Alerts, topics.DeadLetters} {
-		if err := w.kafka.DeleteTopic(topic); err != nil {
+		if err := w.fake.DeleteTopic(topic); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s, _ := w.start()
 	w.wait("ClickHouse to be reached", func() bool { _, err := s.Counts(context.Background()); return err == nil })
-	if err := w.kafka.CreateTopic(topics.Decisions, 2, nil); err != nil {
+	if err := w.fake.CreateTopic(topics.Decisions, 2, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.produceDecisions(10)
