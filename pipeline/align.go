@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 )
@@ -125,7 +126,7 @@ type ends struct {
 type endsAnswer struct {
 	gen  int64
 	ends map[*partition]int64
-	err  error
+	err  error // partitions were added
 }
 
 // askEvery is how often the ends of partitions may be asked for. What is read
@@ -148,9 +149,11 @@ func (s *session) askEnds(ctx context.Context) {
 		for _, in := range s.inputs {
 			topics = append(topics, in.stream.Topic)
 		}
-		listed, err := s.adm.ListCommittedOffsets(ctx, topics...)
-		a.err = err
+		listed, _ := s.adm.ListCommittedOffsets(ctx, topics...) // no answer is known by its lack
 		for _, in := range s.inputs {
+			if n := len(listed[in.stream.Topic]); n > len(in.partitions) {
+				a.err = fmt.Errorf("topic %s has %d partitions now, it had %d: starting over to read them all", in.stream.Topic, n, len(in.partitions))
+			}
 			for _, p := range in.partitions {
 				if o, ok := listed.Lookup(in.stream.Topic, p.id); ok && o.Err == nil {
 					a.ends[p] = o.Offset
@@ -164,6 +167,10 @@ func (s *session) askEnds(ctx context.Context) {
 // learnEnds takes an answer.
 func (s *session) learnEnds(a endsAnswer) {
 	s.ends.asking = false
+	if a.err != nil {
+		s.failed = a.err
+		return
+	}
 	if len(a.ends) == 0 {
 		return
 	}
@@ -196,10 +203,10 @@ func (s *session) leaveOut(now time.Time) {
 			p.mu.Unlock()
 			blocks := head != math.MaxInt64 && p.watermark <= head || in == s.refunds && p.waiting() == 0
 			silent := blocks && !p.atEnd() && p.peek() == nil
-			if !silent || moved.After(p.waitSince) {
+			if moved.After(p.waitSince) || !silent && !p.leftOut || p.atEnd() {
 				p.waitSince = now
 			}
-			out := silent && now.Sub(p.waitSince) > timeout && (p.leftOut || reachable)
+			out := now.Sub(p.waitSince) > timeout && (p.leftOut || reachable)
 			if out != p.leftOut {
 				p.leftOut = out
 				s.metrics.leftOut.WithLabelValues(in.stream.Name).Add(map[bool]float64{true: 1, false: -1}[out])

@@ -37,8 +37,7 @@ type partition struct {
 
 	start     int64 // first offset that exists, as of the start
 	cut       bool  // records before start are gone; cleared by the first record read
-	stop      int64 // while recovering: apply up to here; else -1
-	passed    int64 // while recovering: refunds before this were decided
+	stop      int64 // while recovering: apply up to here, refunds as far as they have passed; else -1
 	applied   int64 // next offset to apply
 	watermark int64 // greatest event time applied or next in the queue
 	end       int64 // last stable offset, as of the latest answer

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -164,7 +165,14 @@ func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Sev
 	for _, h := range dl.AppendHeaders(nil) {
 		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
-	s.epoch.add(&kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})
+	out := &kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers}
+	if len(out.Key)+len(out.Value) > maxDeadLetter {
+		// Larger than a topic takes by default. One record must not stop all
+		// others: the headers say where it is and how large.
+		out.Key, out.Value = nil, nil
+		out.Headers = append(headers, kgo.RecordHeader{Key: "refundguard-omitted-bytes", Value: strconv.AppendInt(nil, int64(len(rec.raw.Key)+len(rec.raw.Value)), 10)})
+	}
+	s.epoch.add(out)
 	s.metrics.deadLetters.WithLabelValues(err.Code).Inc()
 	if rec.part.in != s.refunds {
 		return
@@ -182,6 +190,9 @@ func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Sev
 func (s *session) alert(a *event.Alert) {
 	s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.AlertID), Value: a.Append(nil)})
 }
+
+// maxDeadLetter is how large a refused record may be to be copied.
+const maxDeadLetter = 768 << 10
 
 const codeConflict = "DUPLICATE_CONFLICT"
 

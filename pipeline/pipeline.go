@@ -119,8 +119,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		liveSince := time.Time{}
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			live:  func(*session) { liveSince = time.Now(); said = ""; p.setState(nil) },
 			rules: p.setRules,
+			state: func(err error) {
+				if err == nil && liveSince.IsZero() {
+					liveSince, said = time.Now(), ""
+				}
+				p.setState(err)
+			},
 			committed: func(pr *progress) {
 				p.mu.Lock()
 				p.last = pr

@@ -132,7 +132,7 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 func (r *reader) resume(p *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.paused && p.buffered+p.waiting() <= r.capacity/2 {
+	if p.paused && p.buffered <= r.capacity/2 {
 		p.paused = false
 		r.client.ResumeFetchPartitions(map[string][]int32{p.in.stream.Topic: {p.id}})
 	}

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -84,7 +82,7 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 				return fmt.Errorf("asking where %s partition %d begins: %w", st.Topic, id, firstError(o.Err, errNoAnswer))
 			}
 			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
-				stop: -1, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
 		}
 		s.inputs = append(s.inputs, in)
 		if st.Name == "refunds" {
@@ -97,17 +95,22 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 
 // recover rebuilds the state up to the committed progress: input is read and
 // applied again, outcomes come from the journal, nothing is decided twice.
+// Refunds that were applied and not decided are left in their buffers, to be
+// applied with what follows.
 func (s *session) recover(ctx, work context.Context) error {
 	began := time.Now()
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 	if err != nil {
 		return err
 	}
-	var past journal
+	past, err := s.readJournal(ctx)
+	if err != nil {
+		return err
+	}
 	if last == nil {
-		err = s.begin(ctx)
-	} else if err = s.resumeFrom(last); err == nil {
-		past, err = s.readJournal(ctx)
+		err = s.begin(ctx, past)
+	} else {
+		err = s.resumeFrom(last)
 	}
 	if err != nil {
 		return err
@@ -119,7 +122,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	for tick := time.Now(); !s.caughtUp(); {
 		if s.collect(everything) {
 			read += int64(len(s.chunk))
-			s.restore(&past)
+			s.restore(past)
 			if time.Since(tick) > 5*time.Second {
 				tick = time.Now()
 				s.log.Info("recovering", "records", read, "behind", s.behind())
@@ -138,13 +141,10 @@ func (s *session) recover(ctx, work context.Context) error {
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			p.applied = max(p.applied, p.stop)
-			p.stop, p.passed = -1, 0
+			p.stop, p.waitSince = -1, time.Now()
 		}
 	}
-	if past.unknown > 0 {
-		s.log.Warn("refunds were decided before, but the journal no longer holds their decisions: they count as approved in sums of refunds; keep the journal longer",
-			"refunds", past.unknown, "topic", s.topics.Decisions)
-	}
+	s.restoreRest(past)
 	s.metrics.recovery.Set(time.Since(began).Seconds())
 	s.log.Info("live", "records", read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
 	return nil
@@ -152,7 +152,11 @@ func (s *session) recover(ctx, work context.Context) error {
 
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
-func (s *session) begin(ctx context.Context) error {
+func (s *session) begin(ctx context.Context, past *journal) error {
+	if n := len(past.decided); n > 0 {
+		return fatalf("topic %s holds no progress, but %s holds %d decisions of refunds of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
+	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
 	if err != nil {
 		return &fatalError{err}
@@ -191,95 +195,18 @@ func (s *session) resumeFrom(last *progress) error {
 				return fatalf("topic %s has %d partitions, the progress in %s is of %d", in.stream.Topic, len(in.partitions), s.topics.Progress, len(sp.Partitions))
 			}
 			p := in.partitions[i]
-			if pp.Applied < p.start && in == s.refunds {
-				s.log.Error("refunds were deleted from their topic before they were read", "partition", p.id, "from", pp.Applied, "to", p.start)
+			if pp.Decided < p.start && in == s.refunds {
+				s.log.Error("refunds were deleted from their topic before they were decided", "partition", p.id, "from", pp.Decided, "to", p.start)
 			}
-			p.stop, p.passed, p.decideFrom = pp.Applied, pp.Decided, pp.DecideFrom
+			p.stop, p.decideFrom = max(p.start, pp.Applied), pp.DecideFrom
+			if in == s.refunds {
+				p.stop = max(p.start, pp.Decided)
+			}
 		}
 	}
 	s.balance, s.epochs = last.Balance, last.Epoch
 	s.metrics.setBalance(last.Balance)
 	return nil
-}
-
-// journal is what was decided, by refund id.
-type journal struct {
-	decided map[string]journalEntry
-	unknown int64 // decided refunds that it doesn't hold
-}
-
-type journalEntry struct {
-	outcome   event.Outcome
-	partition int32
-	offset    int64
-}
-
-func (s *session) readJournal(ctx context.Context) (journal, error) {
-	j := journal{decided: map[string]journalEntry{}}
-	topic := s.topics.Decisions
-	starts, err := s.adm.ListStartOffsets(ctx, topic)
-	if err != nil {
-		return j, fmt.Errorf("asking where %s begins: %w", topic, err)
-	}
-	ends, err := s.adm.ListCommittedOffsets(ctx, topic)
-	if err != nil {
-		return j, fmt.Errorf("asking where %s ends: %w", topic, err)
-	}
-	spans := map[int32]span{}
-	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
-		return j, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
-	}
-	ends.Each(func(o kadm.ListedOffset) {
-		first, _ := starts.Lookup(topic, o.Partition)
-		spans[o.Partition] = span{first.Offset, o.Offset}
-	})
-	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
-		d, err := event.ParseDecision(r.Value)
-		if err != nil {
-			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
-		}
-		if d.Source.Topic == s.refunds.stream.Topic {
-			j.decided[d.RefundID] = journalEntry{d.Outcome, d.Source.Partition, d.Source.Offset}
-		}
-		return nil
-	})
-	if err != nil {
-		return j, fmt.Errorf("reading the journal %s: %w", topic, err)
-	}
-	return j, nil
-}
-
-// restore applies the chunk as it was applied before, and settles the refunds
-// that have passed as the journal says.
-func (s *session) restore(past *journal) {
-	for i, r := range s.chunk {
-		if r.part.in != s.refunds || r.err != nil || r.Offset >= r.part.passed {
-			continue
-		}
-		// Of several records of one id, the decided one is the event,
-		// whichever partition happens to be read first now.
-		if e, ok := past.decided[r.Event.ID()]; ok && (e.partition != r.Partition || e.offset != r.Offset) {
-			s.items[i] = nil
-		}
-	}
-	s.engine.Apply(s.items)
-	for i, r := range s.chunk {
-		if s.items[i] == nil || r.part.in != s.refunds || r.Fate != engine.Fresh {
-			continue
-		}
-		switch e, ok := past.decided[r.Event.ID()]; {
-		case r.history:
-			s.engine.Settle(&r.Item, event.Approve)
-		case r.Offset >= r.part.passed: // still to be decided
-		case ok:
-			s.engine.Settle(&r.Item, e.outcome)
-		default:
-			past.unknown++
-			s.engine.Settle(&r.Item, event.Approve)
-		}
-	}
-	clear(s.chunk)
-	clear(s.items)
 }
 
 // caughtUp reports whether everything up to the committed progress is applied.

@@ -65,7 +65,7 @@ type sessionConfig struct {
 	createTopics bool
 	options      []kgo.Opt
 	reloads      <-chan reload
-	live         func(*session) // told once, when decisions begin
+	state        func(error) // nil: decisions are being made and committed
 	rules        func(*rules.Set)
 	committed    func(*progress)
 }
@@ -79,6 +79,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords,
 		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]time.Duration{}}
 	s.ends.answer = make(chan endsAnswer, 1)
+	m.leftOut.Reset()
 	for method, d := range cfg.ETA {
 		s.etas[method], _ = parseDays(d) // checked by Validate
 	}
@@ -105,7 +106,7 @@ func (s *session) run(ctx context.Context) (err error) {
 	if err := s.recover(ctx, work); err != nil {
 		return err
 	}
-	s.cfg.live(s)
+	s.cfg.state(nil)
 	return s.loop(ctx, work)
 }
 
@@ -157,10 +158,24 @@ func (s *session) loop(ctx, work context.Context) error {
 		case <-s.reader.wake:
 		case <-idle.C:
 		case <-gauges.C:
+			s.askEnds(work)
 			s.leaveOut(time.Now())
+			s.cfg.state(s.health())
 			s.metrics.observe(s)
 		}
 	}
+}
+
+// stuck is how long a commit may take before the service says that it isn't
+// ready. The client goes on trying meanwhile.
+const stuck = 5 * time.Second
+
+// health is why decisions aren't being committed.
+func (s *session) health() error {
+	if took := time.Since(s.commitStart); s.committing && took > stuck {
+		return fmt.Errorf("an epoch has been committing for %s: is Kafka away?", took.Round(time.Second))
+	}
+	return nil
 }
 
 // commitDue: something to write and an interval has passed, or a second has.
@@ -274,11 +289,9 @@ func (s *session) collect(limit frontier) bool {
 					break
 				}
 				s.gather(p, got)
-				if in == s.refunds {
+				if in == s.refunds && p.stop < 0 {
 					for i := range got {
-						if got[i].Offset >= p.passed {
-							p.push(&got[i])
-						}
+						p.push(&got[i])
 					}
 				}
 			}

@@ -83,6 +83,11 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			}
 		}
 		if waiting == "" {
+			// A progress record in another partition would not be found
+			// again, and everything decided from the start.
+			if n := len(details[s.topics.Progress].Partitions); n != 1 {
+				return nil, fatalf("topic %s has %d partitions: the progress topic must have exactly 1. Name another as topics.progress", s.topics.Progress, n)
+			}
 			return details, nil
 		}
 		if time.Now().After(deadline) {
@@ -125,6 +130,7 @@ func (s *session) outputTopics() []topicPlan {
 // be known: what it no longer holds can't be told apart after a restart.
 func (s *session) checkRetention(ctx context.Context) {
 	topic := s.topics.Decisions
+	s.checkCompacted(ctx)
 	configs, err := s.adm.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		s.log.Debug("asking for the retention failed", "topic", topic, "error", err)
@@ -141,6 +147,22 @@ func (s *session) checkRetention(ctx context.Context) {
 			if short {
 				s.log.Warn("the journal is kept shorter than state.retention: raise its retention.ms", "topic", topic,
 					"retention", time.Duration(ms)*time.Millisecond, "state.retention", s.cfg.State.Retention)
+			}
+		}
+	}
+}
+
+// checkCompacted warns where the progress could be deleted by age.
+func (s *session) checkCompacted(ctx context.Context) {
+	configs, err := s.adm.DescribeTopicConfigs(ctx, s.topics.Progress)
+	if err != nil {
+		return
+	}
+	for _, rc := range configs {
+		for _, c := range rc.Configs {
+			if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
+				s.log.Warn("the progress topic is not compacted: after a long stop its last record would be gone, and with it all that is known of what was decided. Set cleanup.policy=compact",
+					"topic", s.topics.Progress, "cleanup.policy", c.MaybeValue())
 			}
 		}
 	}

@@ -130,6 +130,9 @@ func (e *Engine) insertAll(w int) {
 			o := &from.out[w][i]
 			s := e.stores[o.series]
 			ev := window.Event{Time: o.item.Event.Time, ID: o.item.id, Values: wk.values[:len(s.def.Columns)]}
+			if o.item.Fate == Update {
+				ev.ID ^= o.item.content // updates of one transaction have its id
+			}
 			ev.Present = s.def.Values(&o.item.Event, ev.Values)
 			ev.Currency = uint16(s.def.Currency(&o.item.Event))
 			s.shards[w].Insert(o.hash, o.key, &ev)

@@ -179,17 +179,20 @@ func (e *Engine) reservedFor(it *Item) rules.Refunded {
 	return rules.Refunded{State: rules.RefundedKnown, Amount: event.Money(r.amount), Currency: r.currency}
 }
 
-// reserve adds a refund to the sum of its transaction. A sum that no integer
-// holds stays at the greatest one: what reads it fails, and the refund is
-// held.
+// reserve adds a refund to the sum of its transaction.
 func (e *Engine) reserve(it *Item) {
-	id := it.Event.Str(e.slots.rfTransaction)
-	if id == "" {
+	e.reserveFor(it.Event.Str(e.slots.rfTransaction), it.Event.Vals[e.slots.rfAmount].Num, event.Currency(it.Event.Vals[e.slots.rfCurrency].Num))
+}
+
+// reserveFor adds an amount to the sum of a transaction's refunds. A sum that
+// no integer holds stays at the greatest one: what reads it fails, and the
+// refund is held.
+func (e *Engine) reserveFor(transaction string, amount int64, currency event.Currency) {
+	if transaction == "" {
 		return
 	}
-	hash := xxh3.HashString(id)
-	r, known := e.shards[e.owner(hash)].refunded.put(hash, id)
-	amount, currency := it.Event.Vals[e.slots.rfAmount].Num, event.Currency(it.Event.Vals[e.slots.rfCurrency].Num)
+	hash := xxh3.HashString(transaction)
+	r, known := e.shards[e.owner(hash)].refunded.put(hash, transaction)
 	switch {
 	case !known:
 		*r = reserved{amount: amount, currency: currency}
@@ -207,6 +210,27 @@ func (e *Engine) reserve(it *Item) {
 func (e *Engine) Settle(it *Item, o event.Outcome) {
 	if o != event.Reject {
 		e.reserve(it)
+	}
+}
+
+// Past is what is known of a refund that was decided before, and whose record
+// can't be read any more.
+type Past struct {
+	TransactionID string
+	Amount        event.Money
+	Currency      event.Currency
+	Outcome       event.Outcome
+}
+
+// Remember enters such a refund: its id, so that a repeat is a Conflict (whether
+// the bytes are the same can't be told), and its amount.
+func (e *Engine) Remember(refundID string, p Past) {
+	hash := xxh3.HashString(refundID)
+	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID); known {
+		return
+	}
+	if p.Outcome != event.Reject {
+		e.reserveFor(p.TransactionID, int64(p.Amount), p.Currency)
 	}
 }
 

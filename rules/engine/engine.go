@@ -284,8 +284,14 @@ func sameStore(old, def *rules.Series) bool {
 // stream (its topic no longer holds them), so that windows reaching further
 // back are warming.
 func (e *Engine) Incomplete(stream int, since int64) {
-	for _, i := range e.byStream[stream] {
-		e.stores[i].since = max(e.stores[i].since, since)
+	lists := [][]int{e.byStream[stream]}
+	if stream == e.transactions {
+		lists = append(lists, e.updates)
+	}
+	for _, list := range lists {
+		for _, i := range list {
+			e.stores[i].since = max(e.stores[i].since, since)
+		}
 	}
 }
 

@@ -251,7 +251,8 @@ func (w *world) transaction(end kgo.TransactionEndTry, records ...*kgo.Record) {
 	}
 }
 
-// ends are the last stable offsets of all topics.
+// ends are the ends of all topics, once the transactions are over: a broker
+// answers before the last of their markers are written.
 func (w *world) ends() map[string]map[int32]int64 {
 	w.t.Helper()
 	client, err := kgo.NewClient(w.options...)
@@ -259,16 +260,28 @@ func (w *world) ends() map[string]map[int32]int64 {
 		w.t.Fatal(err)
 	}
 	defer client.Close()
-	listed, err := kadm.NewClient(client).ListCommittedOffsets(context.Background(), topics.Decisions, topics.Alerts, topics.DeadLetters)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	adm := kadm.NewClient(client)
 	ends := map[string]map[int32]int64{}
-	listed.Each(func(o kadm.ListedOffset) {
-		if ends[o.Topic] == nil {
-			ends[o.Topic] = map[int32]int64{}
+	w.wait("transactions to be over", func() bool {
+		names := []string{topics.Decisions, topics.Alerts, topics.DeadLetters}
+		end, err := adm.ListEndOffsets(context.Background(), names...)
+		if err != nil {
+			w.t.Fatal(err)
 		}
-		ends[o.Topic][o.Partition] = o.Offset
+		stable, err := adm.ListCommittedOffsets(context.Background(), names...)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		over := true
+		end.Each(func(o kadm.ListedOffset) {
+			if ends[o.Topic] == nil {
+				ends[o.Topic] = map[int32]int64{}
+			}
+			ends[o.Topic][o.Partition] = o.Offset
+			s, ok := stable.Lookup(o.Topic, o.Partition)
+			over = over && ok && s.Offset == o.Offset
+		})
+		return over
 	})
 	return ends
 }

@@ -1,0 +1,125 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/engine"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// journal is what was decided, by refund id. Entries are taken out as their
+// records are met in the input.
+type journal struct {
+	decided map[string]engine.Past
+	place   map[string]place // where the decided record is
+	since   int64            // earliest decision; only where the topic was cut
+	cut     bool             // earlier decisions are gone
+	unknown int64            // refunds taken as approved because of that
+}
+
+// place is where a record is in its topic.
+type place struct {
+	partition int32
+	offset    int64
+}
+
+func (s *session) readJournal(ctx context.Context) (*journal, error) {
+	j := &journal{decided: map[string]engine.Past{}, place: map[string]place{}}
+	topic := s.topics.Decisions
+	starts, err := s.adm.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("asking where %s begins: %w", topic, err)
+	}
+	ends, err := s.adm.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("asking where %s ends: %w", topic, err)
+	}
+	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
+		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
+	}
+	spans := map[int32]span{}
+	ends.Each(func(o kadm.ListedOffset) {
+		first, _ := starts.Lookup(topic, o.Partition)
+		spans[o.Partition] = span{first.Offset, o.Offset}
+		j.cut = j.cut || first.Offset > 0
+	})
+	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
+		d, err := event.ParseDecision(r.Value)
+		if err != nil {
+			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
+		}
+		if d.Source.Topic != s.refunds.stream.Topic {
+			return nil
+		}
+		j.decided[d.RefundID] = engine.Past{TransactionID: d.TransactionID, Amount: d.Amount, Currency: d.Currency, Outcome: d.Outcome}
+		j.place[d.RefundID] = place{d.Source.Partition, d.Source.Offset}
+		if j.since == 0 || d.ReceivedAt < j.since {
+			j.since = d.ReceivedAt
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
+	}
+	return j, nil
+}
+
+// restore applies the chunk as it was applied before. Of the refunds, all of
+// which have passed, those at their place in the journal are the events,
+// whichever partition happens to be read first now; repeats and what was
+// refused then are not, whatever today's schema and limits say of them.
+func (s *session) restore(past *journal) {
+	outcomes := make([]event.Outcome, len(s.chunk))
+	for i, r := range s.chunk {
+		if r.part.in != s.refunds || r.err != nil {
+			continue
+		}
+		id := r.Event.ID()
+		at, decided := past.place[id]
+		switch {
+		case decided && at == place{r.Partition, r.Offset}:
+			outcomes[i] = past.decided[id].Outcome
+		case decided:
+			s.items[i] = nil
+		case r.history:
+			outcomes[i] = event.Approve
+		case past.cut && (past.since == 0 || r.Received < past.since):
+			past.unknown++
+			outcomes[i] = event.Approve
+		default:
+			s.items[i] = nil
+		}
+	}
+	s.engine.Apply(s.items)
+	for i, r := range s.chunk {
+		if s.items[i] == nil || r.part.in != s.refunds || r.Fate != engine.Fresh {
+			continue
+		}
+		s.engine.Settle(&r.Item, outcomes[i])
+		delete(past.decided, r.Event.ID())
+	}
+	clear(s.chunk)
+	clear(s.items)
+}
+
+// restoreRest enters the decisions whose records the refunds topic no longer
+// holds, or that today's schema can't read: their ids stay known, and their
+// amounts stay in the sums of their transactions.
+func (s *session) restoreRest(past *journal) {
+	for id, d := range past.decided {
+		s.engine.Remember(id, d)
+	}
+	if n := len(past.decided); n > 0 {
+		s.log.Warn("the refunds topic no longer holds refunds that the journal has: their ids and sums are known, but windows over refunds miss them; keep the topic as long as the longest window",
+			"refunds", n, "topic", s.refunds.stream.Topic)
+	}
+	if past.unknown > 0 {
+		s.log.Warn("the journal no longer holds the decisions of old refunds: they count as approved in sums of refunds; keep the journal longer",
+			"refunds", past.unknown, "topic", s.topics.Decisions)
+	}
+}
