@@ -363,3 +363,34 @@ func TestANewSeriesIsWarmingUntilItsWindowHasPassed(t *testing.T) {
 		t.Errorf("after a full window: warming %v", w)
 	}
 }
+
+func TestUpdatesOfOneMillisecondAndOfACutTopic(t *testing.T) {
+	schema := event.Builtin()
+	set := loadSet(t, schema, "rules:\n  - {id: a, score: 1, on_missing: skip, when: 'updates.by(customer_id).within(\"1h\").count() > 5'}\n")
+	e := engine.New(engine.Config{Schema: schema, Workers: 1}, set)
+	defer e.Close()
+	add := func(stream int, r row) *engine.Item {
+		d := event.NewDecoder(schema.Streams[stream], event.DefaultLimits())
+		it := &engine.Item{Stream: stream}
+		it.Event.Vals = make([]event.Value, 0, event.MaxFields)
+		if err := d.Decode([]byte(r.json()), &it.Event); err != nil {
+			t.Fatal(err)
+		}
+		it.Prepare([]byte(r.json()))
+		e.Apply([]*engine.Item{it})
+		return it
+	}
+	e.Incomplete(0, minuteMS(0)) // transactions before are gone
+	add(0, row{id: 1, cents: 1, customer: 1, status: "authorized"})
+	add(0, row{id: 1, cents: 1, customer: 1, status: "captured", minute: 1})
+	add(0, row{id: 1, cents: 1, customer: 1, status: "settled", minute: 1}) // same millisecond
+	it := add(1, row{refund: true, id: 9, cents: 1, customer: 1, minute: 2})
+	e.Decide([]*engine.Item{it}, func(_, _ int, d *event.Decision, _ *rules.Result) {
+		if d.Features[0].Num != 2 {
+			t.Errorf("updates counted: %d, want 2", d.Features[0].Num)
+		}
+		if len(d.Warming) != 1 {
+			t.Errorf("warming %v, want the updates window", d.Warming)
+		}
+	})
+}

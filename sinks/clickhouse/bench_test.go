@@ -2,7 +2,6 @@ package clickhouse_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 // ClickHouse's acknowledgement.
 func BenchmarkSink(b *testing.B) {
 	w := newWorld(b, server(b))
-	w.cfg.Database = fmt.Sprintf("bench_%d", b.N) // the harness runs this more than once
 	w.cfg.BatchInterval = time.Second
 	w.step = 100 // ms of event time between decisions
 	client, err := kgo.NewClient(w.options...)

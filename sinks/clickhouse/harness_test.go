@@ -2,6 +2,7 @@ package clickhouse_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"os"
@@ -123,7 +124,7 @@ func worldOf(t testing.TB, s *local.Server, brokers []string) *world {
 	cfg := clickhouse.DefaultConfig()
 	cfg.Addr = []string{s.Addr()}
 	cfg.Username, cfg.Password = local.Username, s.Password()
-	cfg.Database = "t_" + strings.ToLower(notLetters.ReplaceAllString(t.Name(), "_"))
+	cfg.Database = "t_" + strings.ToLower(notLetters.ReplaceAllString(t.Name(), "_")+"_"+rand.Text())
 	cfg.BatchInterval = 20 * time.Millisecond
 	return &world{
 		t: t, step: 3_600_000, cfg: cfg,
@@ -308,14 +309,9 @@ func (w *world) wait(what string, done func() bool) {
 	}
 }
 
-func (w *world) conn() driver.Conn { return w.connTo(w.cfg.Database) }
-
-// system is a connection that needs no database of ours.
-func (w *world) system() driver.Conn { return w.connTo("system") }
-
-func (w *world) connTo(database string) driver.Conn {
+func (w *world) conn() driver.Conn {
 	w.t.Helper()
-	conn, err := ch.Open(&ch.Options{Addr: w.cfg.Addr, Auth: ch.Auth{Database: database, Username: w.cfg.Username, Password: w.cfg.Password},
+	conn, err := ch.Open(&ch.Options{Addr: w.cfg.Addr, Auth: ch.Auth{Database: w.cfg.Database, Username: w.cfg.Username, Password: w.cfg.Password},
 		Protocol: map[string]ch.Protocol{clickhouse.Native: ch.Native, clickhouse.HTTP: ch.HTTP}[w.cfg.Protocol]})
 	if err != nil {
 		w.t.Fatal(err)
