@@ -96,9 +96,11 @@ func (s *session) applyLimit() frontier {
 			continue
 		}
 		if r := p.peek(); r != nil {
-			if r.err == nil {
-				f.time = min(f.time, r.Event.Time)
+			if r.err != nil {
+				// It has no time, and what is behind it isn't known yet.
+				return frontier{math.MinInt64, math.MaxInt64}
 			}
+			f.time = min(f.time, r.Event.Time)
 			continue
 		}
 		if !p.atEnd() {
