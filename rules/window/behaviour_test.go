@@ -29,7 +29,7 @@ func TestConcurrentReaders(t *testing.T) {
 				if !ok || err != nil || n != s.Count(k, sp) || s.Distinct(k, 0, sp, &scratch) != n {
 					t.Errorf("key %q, %+v: %d, %v, %v", key, sp, n, ok, err)
 				}
-				s.Last(k, sp)
+				s.LastTime(k, sp)
 			}
 			s.AppendCanonical(nil)
 		})
@@ -53,7 +53,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		k, _ := s.Find(7, key)
 		sp := window.Span{From: now - 1000, To: now, HasSkip: true, SkipTime: e.Time, Skip: e.ID}
 		s.Count(k, sp)
-		s.Last(k, sp)
+		s.LastTime(k, sp)
 		_, _, _, _ = s.Sum(k, 0, sp)
 		_, _, _, _ = s.Sum(k, 1, sp)
 		s.Distinct(k, 1, sp, &scratch)
@@ -113,5 +113,43 @@ func TestSpecsThatAreRefused(t *testing.T) {
 			}()
 			window.New(spec)
 		}()
+	}
+}
+
+func TestCanServe(t *testing.T) {
+	base := window.Spec{Horizon: 100_000, Columns: 3, Plain: 5, Names: true, Exact: 100, Windows: []int64{50_000, 100_000}, Counted: 3}
+	for _, c := range []struct {
+		name   string
+		change func(want *window.Spec)
+		ok     bool
+	}{
+		{"the same", func(*window.Spec) {}, true},
+		{"less far", func(w *window.Spec) { w.Horizon = 90_000 }, true},
+		{"farther", func(w *window.Spec) { w.Horizon = 100_001 }, false},
+		{"ever", func(w *window.Spec) { w.Horizon = 0 }, false},
+		{"fewer columns", func(w *window.Spec) { w.Columns = 2 }, true},
+		{"more columns", func(w *window.Spec) { w.Columns = 4 }, false},
+		{"another kind of column", func(w *window.Spec) { w.Plain = 4 }, false},
+		{"that of a column it has not", func(w *window.Spec) { w.Columns, w.Plain = 2, 1 }, true},
+		{"texts", func(w *window.Spec) { w.Texts = 1 }, false},
+		{"no names", func(w *window.Spec) { w.Names = false }, true},
+		{"more exact", func(w *window.Spec) { w.Exact = 101 }, false},
+		{"default exact", func(w *window.Spec) { w.Exact = 0 }, false},
+		{"more distinct", func(w *window.Spec) { w.DistinctExact = 5000 }, false},
+		{"all one by one", func(w *window.Spec) { w.Windows = nil }, false},
+		{"one window", func(w *window.Spec) { w.Windows = []int64{100_000} }, true},
+		{"one in between", func(w *window.Spec) { w.Windows = []int64{80_000} }, false},
+		{"a shorter one", func(w *window.Spec) { w.Windows = []int64{49_000} }, false},
+		{"a delayed one", func(w *window.Spec) { w.Windows, w.Reaches = []int64{50_000}, []int64{100_000} }, false},
+		{"another distinct", func(w *window.Spec) { w.Counted = 4 }, false},
+	} {
+		want := base
+		c.change(&want)
+		if got := window.CanServe(base, want); got != c.ok {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if all := (window.Spec{}); !window.CanServe(all, window.Spec{Horizon: 5, Windows: []int64{5}, Exact: 1 << 20}) {
+		t.Error("a store that keeps everything can't serve")
 	}
 }

@@ -106,7 +106,7 @@ func BenchmarkQuery(b *testing.B) {
 	for _, c := range []struct {
 		name       string
 		keys, each int
-	}{{"warm/64", 256, 64}, {"warm/4096", 8, 4096}, {"cold/64", 1 << 17, 64}} {
+	}{{"warm/64", 256, 64}, {"warm/4096", 8, 4096}, {"warm/16384", 2, 16384}, {"cold/64", 1 << 17, 64}} {
 		k := newNames(c.keys)
 		s := fill(window.Spec{Columns: 1}, k, 2*c.each)
 		r := rand.New(rand.NewPCG(1, 2))
@@ -137,8 +137,52 @@ func BenchmarkQuery(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+		run("MinMax", func(key window.Key, sp window.Span) { _, _, _, _, _ = s.MinMax(key, 0, sp) })
+		run("Stddev", func(key window.Key, sp window.Span) { _, _, _, _, _ = s.Stddev(key, 0, sp) })
+		run("Last", func(key window.Key, sp window.Span) { s.Last(key, 0, sp) })
 		run("Distinct", func(key window.Key, sp window.Span) { s.Distinct(key, 0, sp, &scratch) })
 	}
+}
+
+// BenchmarkHot is a key with 200,000 events in its window, most of them in
+// buckets; what is added drives as much out.
+func BenchmarkHot(b *testing.B) {
+	const week, events = 7 * 24 * hour, 200_000
+	s := window.New(window.Spec{Horizon: week, Columns: 1, Windows: []int64{week, 24 * hour}})
+	e := benchEvent()
+	add := func(i int) {
+		e.Time, e.ID = benchStart+int64(i)*(week/events), uint64(i)
+		e.Values[0] = int64(1_000_000 + i*7919%5000*100)
+		s.Insert(1, "hot", e)
+	}
+	for i := range 3 * events {
+		add(i)
+	}
+	b.Logf("%d KiB", s.Bytes()>>10)
+	k, _ := s.Find(1, "hot")
+	sp := window.Span{From: e.Time - week, To: e.Time, HasSkip: true, SkipTime: e.Time, Skip: e.ID}
+	var scratch window.Scratch
+	for name, f := range map[string]func(){
+		"Count":    func() { s.Count(k, sp) },
+		"Sum":      func() { _, _, _, _ = s.Sum(k, 0, sp) },
+		"MinMax":   func() { _, _, _, _, _ = s.MinMax(k, 0, sp) },
+		"Stddev":   func() { _, _, _, _, _ = s.Stddev(k, 0, sp) },
+		"Last":     func() { s.Last(k, 0, sp) },
+		"Distinct": func() { s.Distinct(k, 0, sp, &scratch) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				f()
+			}
+		})
+	}
+	next := 3 * events
+	b.Run("Insert", func(b *testing.B) {
+		for range b.N {
+			add(next)
+			next++
+		}
+	})
 }
 
 // BenchmarkMemory reports what keys and events take; its time means nothing.

@@ -3,15 +3,20 @@ package window
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
 // Range calls f for each key, in no particular order, with how many events it
-// has, until f returns false.
+// has (those in buckets as far as any span reaches), until f returns false.
 func (s *Store) Range(f func(key string, events int) bool) {
 	s.each(func(ref uint64) bool {
 		r := s.open(ref)
-		return f(string(s.keyOf(&r)), r.n-r.from(s.cutoff(&r)))
+		n := r.n - r.from(s.cutoff(&r))
+		if s.levels != nil {
+			n = int(s.Count(Key(ref), Span{From: math.MinInt64, To: math.MaxInt64}))
+		}
+		return f(string(s.keyOf(&r)), n)
 	})
 }
 
@@ -34,7 +39,10 @@ func (s *Store) AppendCanonical(dst []byte) []byte {
 		key := s.keyOf(&r)
 		dst = binary.AppendUvarint(dst, uint64(len(key)))
 		dst = append(dst, key...)
-		first := r.from(s.cutoff(&r))
+		first := r.from(s.oldest(r.time(r.n - 1)))
+		if s.levels != nil {
+			first = max(first, r.n-s.spec.Exact)
+		}
 		dst = binary.AppendUvarint(dst, uint64(r.n-first))
 		for i := first; i < r.n; i++ {
 			s.load(&r, i, &e)
@@ -47,6 +55,9 @@ func (s *Store) AppendCanonical(dst []byte) []byte {
 					dst = binary.BigEndian.AppendUint64(dst, uint64(v))
 				}
 			}
+		}
+		if s.levels != nil {
+			dst = s.appendPast(dst, &r)
 		}
 	}
 	return dst

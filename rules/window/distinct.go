@@ -6,26 +6,61 @@ type Scratch struct {
 	slots []uint64
 	size  int // slots in use, a power of two
 	n     int // values in them, 0 not counted
+	zero  int // 1: there was a 0
+
+	registers []uint8
 }
 
 const scratchSlots = 64
 
 // Distinct is how many different values a column has over the events in the
-// span.
+// span. It is exact, but of events in buckets with more than Spec.DistinctExact
+// values together with the others of the span: then it is estimated, with a
+// standard error of 1.63 %.
 func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
 	r := s.open(uint64(k))
-	lo, hi, skip := s.span(&r, sp)
+	x := s.choose(&r, sp)
 	c := s.column(&r, col)
-	if c.state == hasNone || lo == hi {
-		return 0
-	}
 	scratch.reset()
-	zero := 0
-	last := uint64(0) // the latest value looked up; the same again is common
+	r.distinct(c, x.lo, x.hi, x.skip, scratch)
+	if !x.rough() {
+		return scratch.count()
+	}
+	r.distinct(c, x.low, x.high, -1, scratch)
+	most := int64(s.spec.DistinctExact)
+	listed := true
+	for i := 0; i < len(x.buckets) && listed && scratch.count() <= most; i++ {
+		values := &x.buckets[i].cells[col].values
+		listed = values.registers == nil
+		for _, v := range values.list {
+			scratch.see(v)
+		}
+	}
+	if listed && scratch.count() <= most {
+		return scratch.count()
+	}
+	// They are more than most, and no more than there are events.
+	n := r.having(c, x.hi) - r.having(c, x.lo) + r.having(c, x.high) - r.having(c, x.low)
+	if x.skip >= 0 && r.has(c, x.skip) {
+		n--
+	}
+	for i := range x.buckets {
+		n += x.buckets[i].cells[col].n
+	}
+	return min(max(scratch.estimate(x.buckets, col), most+1), n)
+}
+
+// distinct shows a scratch the values of the entries [lo, hi) but skip.
+func (r *record) distinct(c column, lo, hi, skip int, scratch *Scratch) {
+	if c.state == hasNone {
+		return
+	}
+	first := true
+	var last int64 // the latest value looked up; the same again is common
 	at, had := r.total(c, lo), r.having(c, lo)
 	for i := lo; i < hi; i++ {
 		next := r.total(c, i+1)
-		v := uint64(signed(next-at, c.w))
+		v := signed(next-at, c.w)
 		at = next
 		if c.state == hasMixed {
 			has := r.having(c, i+1)
@@ -34,23 +69,49 @@ func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
 			}
 			had = has
 		}
-		switch {
-		case i == skip:
-		case v == 0:
-			zero = 1
-		case v != last:
-			scratch.add(v)
-			last = v
+		if i != skip && (first || v != last) {
+			scratch.see(v)
+			first, last = false, v
 		}
 	}
-	return int64(scratch.n + zero)
+}
+
+func (s *Scratch) count() int64 { return int64(s.n + s.zero) }
+
+func (s *Scratch) see(v int64) {
+	if v == 0 {
+		s.zero = 1
+	} else {
+		s.add(uint64(v))
+	}
+}
+
+// estimate counts what has been seen and what is in buckets. Those that have
+// been seen may be in them.
+func (s *Scratch) estimate(buckets []bucket, col int) int64 {
+	if s.registers == nil {
+		s.registers = make([]uint8, registers)
+	}
+	clear(s.registers)
+	if s.zero != 0 {
+		note(s.registers, 0)
+	}
+	for _, v := range s.slots[:s.size] {
+		if v != 0 {
+			note(s.registers, int64(v))
+		}
+	}
+	for i := range buckets {
+		buckets[i].cells[col].values.mergeInto(s.registers)
+	}
+	return estimate(s.registers)
 }
 
 func (s *Scratch) reset() {
 	if s.slots == nil {
 		s.slots = make([]uint64, scratchSlots)
 	}
-	s.size, s.n = scratchSlots, 0
+	s.size, s.n, s.zero = scratchSlots, 0, 0
 	clear(s.slots[:scratchSlots])
 }
 

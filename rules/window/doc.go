@@ -1,12 +1,35 @@
 // Package window keeps past events by key, in order of event time, and answers
-// exactly how many there are in a span of time, what they sum to, and how many
-// different values they have. It knows nothing of streams or rules: a caller
-// gives the bytes of a key, their hash, and up to 32 integers per event.
+// exactly how many there are in a span of time, what they sum to, their least,
+// greatest, first and last value, how far they spread, and how many different
+// values they have. It knows nothing of streams or rules: a caller gives the
+// bytes of a key, their hash, and up to 32 integers per event; [Store.Intern]
+// makes an integer of a text.
 //
 // What a [Store] holds is a function of the set of events that it was given, not
 // of their order. That goes for the horizon too: an event older than twice the
 // horizon before its key's newest one is gone, whether it came before that or
 // comes after.
+//
+// # Beyond exact
+//
+// With Spec.Windows, the newest Spec.Exact events of a key are kept one by one,
+// and the others in buckets of time, at a resolution for each window that needs
+// one: none wider than 1/256 of it, aligned to the epoch, kept for twice its
+// reach behind the key's newest event. A span is answered from the finest that
+// reaches back to its beginning. The bucket that its beginning lies in counts
+// as a whole, the one that its end lies in not at all: only events within one
+// bucket of an edge are mis-counted, for spans that end up to their window
+// before the newest event. Spans that adjoin share no bucket and leave none out.
+// (Ever has no beginning; its buckets are a day wide, or 1/256 of the longest
+// window, which matters only to an event that comes so late.)
+//
+// All that a bucket keeps is exact: count, sums, squares, extremes, ends.
+// Different values are listed, up to Spec.DistinctExact in a bucket, beyond
+// which it is a HyperLogLog of 4,096 registers; Distinct is exact while the
+// whole span has no more values than that, and then off by a standard error of
+// 1.63 %. What has moved to a bucket can't be told apart any more: an event that
+// is inserted again after that counts twice, and a span can't leave it out,
+// which it need not if the event is the one at its end.
 //
 // # Layout
 //
@@ -70,7 +93,25 @@
 //	find, sum of 4,096                   351
 //	find, distinct of 4,096           43,239
 //
-// None allocates. Memory, all included: a key of one event 73 bytes (65 without
+// The same, on a day when twice as much other work shared the machine (count of
+// 4,096 took 277 then), for spans of so many events:
+//
+//	                                     64    4,096     16,384
+//	find, sum                           259      432        688
+//	find, last                          341      437        479
+//	find, min and max                   988   45,312    200,627
+//	find, standard deviation          1,278   69,652    286,427
+//	find, distinct                    1,325   68,133    276,895
+//
+// A key with 200,000 events and 5,000 different values in a window of a week,
+// all but 16,384 of them in buckets for a week and for a day, takes 5.1 MB;
+// insert takes 920 ns, count 650, sum 3,300, last 7,400, min and max or standard
+// deviation 0.3 ms (the single events), distinct 2.1 ms.
+//
+// A name (Spec.Names) or a text takes 52 bytes and its own, once, however many
+// events have it.
+//
+// None allocates, but for a new bucket, name or text. Memory, all included: a key of one event 73 bytes (65 without
 // a column), another event of it 16 to 21 (14 without). 10 million keys are 69
 // bytes each; the longest insert among them took under a millisecond, when the
 // table doubled, and a collection of garbage 10 ms.

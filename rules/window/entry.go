@@ -191,8 +191,8 @@ func (s *Store) lesser(e *Event, r *record, i int) bool {
 		return d < 0
 	}
 	for c := range s.spec.Columns {
-		if d := cmp.Compare(e.Values[c], old.Values[c]); present>>c&1 != 0 && d != 0 {
-			return d < 0
+		if present>>c&1 != 0 && e.Values[c] != old.Values[c] {
+			return e.Values[c] < old.Values[c]
 		}
 	}
 	return false

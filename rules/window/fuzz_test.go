@@ -50,7 +50,7 @@ func FuzzStore(f *testing.F) {
 			return
 		}
 		s := script(data)
-		spec := window.Spec{Horizon: max(s.number(), 0), Columns: int(s.byte() % 4), Plain: uint32(s.byte() % 8)}
+		spec := window.Spec{Horizon: max(s.number(), 0), Columns: int(s.byte() % 4), Plain: uint32(s.byte() % 8), Names: true}
 		p := newPair(t, spec)
 		keys := []string{"", "a", "bc", "de", "a longer key than others"}
 		e := window.Event{Values: make([]int64, spec.Columns)}
@@ -62,6 +62,7 @@ func FuzzStore(f *testing.F) {
 				continue
 			}
 			e.Time, e.ID, e.Currency, e.Present = s.number(), uint64(s.byte()%8), uint16(s.byte()%16/15), uint32(s.byte())
+			e.Name = nameOf(e.ID)
 			for c := range e.Values {
 				e.Values[c] = s.number()
 			}

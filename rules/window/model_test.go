@@ -30,7 +30,7 @@ func order(a, b window.Event) int {
 
 // normal is e with what a store does not see set to zero.
 func (m *model) normal(e *window.Event) window.Event {
-	n := window.Event{Time: e.Time, ID: e.ID, Currency: e.Currency, Values: make([]int64, m.spec.Columns)}
+	n := window.Event{Time: e.Time, ID: e.ID, Name: e.Name, Currency: e.Currency, Values: make([]int64, m.spec.Columns)}
 	for c := range n.Values {
 		if e.Present>>c&1 != 0 {
 			n.Present |= 1 << c
@@ -63,6 +63,36 @@ func (m *model) in(key string, sp window.Span) []window.Event {
 	return slices.DeleteFunc(m.events(key), func(e window.Event) bool {
 		return e.Time <= sp.From || e.Time > sp.To || sp.HasSkip && e.Time == sp.SkipTime && e.ID == sp.Skip
 	})
+}
+
+// having are the events of a list that have a column.
+func having(in []window.Event, col int) []window.Event {
+	return slices.DeleteFunc(slices.Clone(in), func(e window.Event) bool { return e.Present>>col&1 == 0 })
+}
+
+// currency is what a query over those events says of it.
+func (m *model) currency(in []window.Event, col int) (uint16, error) {
+	if m.spec.Plain>>col&1 != 0 || len(in) == 0 {
+		return 0, nil
+	}
+	for _, e := range in {
+		if e.Currency != in[0].Currency {
+			return 0, window.ErrCurrencies
+		}
+	}
+	return in[0].Currency, nil
+}
+
+// ends orders events as First and Last do.
+func (m *model) ends(in []window.Event) []window.Event {
+	in = slices.Clone(in)
+	slices.SortFunc(in, func(a, b window.Event) int {
+		if m.spec.Names {
+			return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+		}
+		return order(a, b)
+	})
+	return in
 }
 
 func (m *model) sum(key string, col int, sp window.Span) (total, n int64, currency uint16, err error) {
@@ -166,9 +196,9 @@ func (p *pair) compare(key string, sp window.Span) {
 	if got, want := p.store.Count(k, sp), int64(len(in)); got != want {
 		p.t.Fatalf("Count(%q, %+v) = %d, want %d", key, sp, got, want)
 	}
-	last, ok := p.store.Last(k, sp)
+	last, ok := p.store.LastTime(k, sp)
 	if ok != (len(in) > 0) || ok && last != in[len(in)-1].Time {
-		p.t.Fatalf("Last(%q, %+v) = %d, %v, want that of %v", key, sp, last, ok, in)
+		p.t.Fatalf("LastTime(%q, %+v) = %d, %v, want that of %v", key, sp, last, ok, in)
 	}
 	for col := range p.model.spec.Columns {
 		total, n, currency, err := p.store.Sum(k, col, sp)
@@ -180,8 +210,77 @@ func (p *pair) compare(key string, sp window.Span) {
 		if got, want := p.store.Distinct(k, col, sp, &p.scratch), p.model.distinct(key, col, sp); got != want {
 			p.t.Fatalf("Distinct(%q, %d, %+v) = %d, want %d", key, col, sp, got, want)
 		}
+		p.compareColumn(key, k, col, sp, in)
 	}
 }
+
+// compareColumn asks for what is found by looking at the events of a span,
+// which are given.
+func (p *pair) compareColumn(key string, k window.Key, col int, sp window.Span, in []window.Event) {
+	p.t.Helper()
+	in = p.model.ends(having(in, col))
+	wCurrency, wErr := p.model.currency(in, col)
+	var wLeast, wGreatest int64
+	for i, e := range in {
+		v := e.Values[col]
+		if i == 0 {
+			wLeast, wGreatest = v, v
+		}
+		wLeast, wGreatest = min(wLeast, v), max(wGreatest, v)
+	}
+	least, greatest, n, currency, err := p.store.MinMax(k, col, sp)
+	if least != wLeast || greatest != wGreatest || n != int64(len(in)) || currency != wCurrency || !errors.Is(err, wErr) {
+		p.t.Fatalf("MinMax(%q, %d, %+v) = %d, %d, %d, %d, %v, want %d, %d, %d, %d, %v",
+			key, col, sp, least, greatest, n, currency, err, wLeast, wGreatest, len(in), wCurrency, wErr)
+	}
+	sd, mean, n, currency, err := p.store.Stddev(k, col, sp)
+	wSd, wMean := deviation(in, col)
+	if !near(sd, wSd) || !near(mean, wMean) || n != int64(len(in)) || currency != wCurrency || !errors.Is(err, wErr) {
+		p.t.Fatalf("Stddev(%q, %d, %+v) = %v, %v, %d, %d, %v, want %v, %v, %d, %d, %v",
+			key, col, sp, sd, mean, n, currency, err, wSd, wMean, len(in), wCurrency, wErr)
+	}
+	first, firstCurrency, ok := p.store.First(k, col, sp)
+	last, lastCurrency, ok2 := p.store.Last(k, col, sp)
+	if ok != (len(in) > 0) || ok2 != ok {
+		p.t.Fatalf("First and Last(%q, %d, %+v) = %v, %v over %d events", key, col, sp, ok, ok2, len(in))
+	}
+	if !ok {
+		return
+	}
+	a, b := in[0], in[len(in)-1]
+	if p.model.spec.Plain>>col&1 != 0 {
+		a.Currency, b.Currency = 0, 0
+	}
+	if first != a.Values[col] || firstCurrency != a.Currency || last != b.Values[col] || lastCurrency != b.Currency {
+		p.t.Fatalf("First and Last(%q, %d, %+v) = %d of %d, %d of %d, want those of %+v and %+v",
+			key, col, sp, first, firstCurrency, last, lastCurrency, a, b)
+	}
+}
+
+// deviation is the population standard deviation and the mean, in so many bits
+// that nothing of them is lost but at the end.
+func deviation(in []window.Event, col int) (sd, mean float64) {
+	if len(in) == 0 {
+		return 0, 0
+	}
+	sum, squares := new(big.Int), new(big.Int)
+	for _, e := range in {
+		v := big.NewInt(e.Values[col])
+		sum.Add(sum, v)
+		squares.Add(squares, new(big.Int).Mul(v, v))
+	}
+	n := big.NewInt(int64(len(in)))
+	float := func(v *big.Int) *big.Float { return new(big.Float).SetPrec(500).SetInt(v) }
+	variance := squares.Mul(squares, n)
+	variance.Sub(variance, new(big.Int).Mul(sum, sum))
+	root := new(big.Float).SetPrec(500).Sqrt(float(variance))
+	sd, _ = root.Quo(root, float(n)).Float64()
+	mean, _ = new(big.Float).Quo(float(sum), float(n)).Float64()
+	return sd, mean
+}
+
+// near reports whether x is off by two parts in 2^52 at most.
+func near(x, want float64) bool { return math.Abs(x-want) <= math.Abs(want)/(1<<51) }
 
 // compareAll asks for everything held.
 func (p *pair) compareAll() {

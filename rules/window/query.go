@@ -2,8 +2,6 @@ package window
 
 import (
 	"errors"
-	"math"
-	"math/bits"
 )
 
 // ErrOverflow says that a sum does not fit 64 bits.
@@ -47,26 +45,15 @@ func (s *Store) span(r *record, sp Span) (lo, hi, skip int) {
 // Count is how many events there are in the span.
 func (s *Store) Count(k Key, sp Span) int64 {
 	r := s.open(uint64(k))
-	lo, hi, skip := s.span(&r, sp)
-	n := int64(hi - lo)
-	if skip >= 0 {
+	x := s.choose(&r, sp)
+	n := int64(x.hi-x.lo) + int64(x.high-x.low)
+	if x.skip >= 0 {
 		n--
 	}
+	for i := range x.buckets {
+		n += x.buckets[i].n
+	}
 	return n
-}
-
-// Last is the time of the latest event in the span; ok is false if there is
-// none.
-func (s *Store) Last(k Key, sp Span) (time int64, ok bool) {
-	r := s.open(uint64(k))
-	lo, hi, skip := s.span(&r, sp)
-	if skip == hi-1 {
-		hi--
-	}
-	if lo >= hi {
-		return 0, false
-	}
-	return r.time(hi - 1), true
 }
 
 // Sum is the exact total of a column over the n events in the span that have
@@ -75,31 +62,40 @@ func (s *Store) Last(k Key, sp Span) (time int64, ok bool) {
 // total stands beside ErrCurrencies too, for whom it means something.
 func (s *Store) Sum(k Key, col int, sp Span) (total, n int64, currency uint16, err error) {
 	r := s.open(uint64(k))
-	lo, hi, skip := s.span(&r, sp)
+	x := s.choose(&r, sp)
 	c := s.column(&r, col)
-	if skip >= 0 && !r.has(c, skip) {
-		skip = -1
+	if x.skip >= 0 && !r.has(c, x.skip) {
+		x.skip = -1
 	}
-	n = r.having(c, hi) - r.having(c, lo)
-	if skip >= 0 {
+	n = r.having(c, x.hi) - r.having(c, x.lo)
+	if x.skip >= 0 {
 		n--
 	}
-	if n == 0 {
+	if !x.rough() && n == 0 {
 		return 0, 0, 0, nil
 	}
-	if total, err = r.sum(c, lo, hi, skip); err != nil {
+	sum := r.sum(c, x.lo, x.hi, x.skip)
+	if x.rough() {
+		n += r.having(c, x.high) - r.having(c, x.low)
+		part := r.sum(c, x.low, x.high, -1)
+		sum.add(part)
+		for i := range x.buckets {
+			b := &x.buckets[i].cells[col]
+			n += b.n
+			sum.add(b.sum)
+		}
+	}
+	if total, err = sum.small(); err != nil {
 		return 0, n, 0, err
 	}
-	if s.spec.Plain>>col&1 == 0 {
-		currency, err = r.oneCurrency(c, lo, hi, skip)
-	}
+	currency, err = s.currency(&r, c, col, &x)
 	return total, n, currency, err
 }
 
 // sum adds up the values of the entries [lo, hi) but skip.
-func (r *record) sum(c column, lo, hi, skip int) (int64, error) {
+func (r *record) sum(c column, lo, hi, skip int) long {
 	if c.w == 0 {
-		return 0, nil
+		return long{}
 	}
 	// That many values can't leave the range of a difference.
 	at := r.total(c, lo)
@@ -109,52 +105,50 @@ func (r *record) sum(c column, lo, hi, skip int) (int64, error) {
 		if skip >= 0 {
 			total -= r.value(c, skip)
 		}
-		return total, nil
+		return longOf(total)
 	}
-	var high, low uint64 // of 128 bits
-	add := func(v int64) {
-		var carry uint64
-		low, carry = bits.Add64(low, uint64(v), 0)
-		high, _ = bits.Add64(high, uint64(v>>63), carry)
-	}
+	var sum long
 	for i := lo; i < hi; {
 		i = min(i+step, hi)
 		next := r.total(c, i)
-		add(signed(next-at, c.w))
+		sum.add(longOf(signed(next-at, c.w)))
 		at = next
 	}
 	if skip >= 0 {
-		v := r.value(c, skip)
-		if v == math.MinInt64 { // has no negative
-			add(math.MaxInt64)
-			add(1)
-		} else {
-			add(-v)
-		}
+		sum.sub(longOf(r.value(c, skip)))
 	}
-	if int64(high) != int64(low)>>63 {
-		return 0, ErrOverflow
-	}
-	return int64(low), nil
+	return sum
 }
 
-// oneCurrency is the currency of the entries [lo, hi) but skip that have the
-// column. It looks at each only if the key has seen two.
-func (r *record) oneCurrency(c column, lo, hi, skip int) (uint16, error) {
+// currency is that of what a selection holds of a column. It looks at each
+// entry only if the key has seen two.
+func (s *Store) currency(r *record, c column, col int, x *selection) (uint16, error) {
+	if s.spec.Plain>>col&1 != 0 {
+		return 0, nil
+	}
+	var seen currencies
+	r.currencies(c, x.lo, x.hi, x.skip, &seen)
+	r.currencies(c, x.low, x.high, -1, &seen)
+	for i := range x.buckets {
+		seen.merge(&x.buckets[i].cells[col].currency)
+	}
+	return seen.result()
+}
+
+func (r *record) currencies(c column, lo, hi, skip int, seen *currencies) {
 	if r.cur == 0 {
-		return r.currency(0), nil
-	}
-	var currency uint16
-	found := false
-	for i := lo; i < hi; i++ {
-		if i == skip || !r.has(c, i) {
-			continue
+		n := r.having(c, hi) - r.having(c, lo)
+		if skip >= 0 && r.has(c, skip) {
+			n--
 		}
-		x := r.currency(i)
-		if found && x != currency {
-			return 0, ErrCurrencies
+		if n > 0 {
+			seen.see(r.currency(0))
 		}
-		currency, found = x, true
+		return
 	}
-	return currency, nil
+	for i := lo; i < hi && !seen.mixed; i++ {
+		if i != skip && r.has(c, i) {
+			seen.see(r.currency(i))
+		}
+	}
 }

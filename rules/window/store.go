@@ -2,34 +2,18 @@ package window
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 )
-
-// MaxColumns is how many values an event can have.
-const MaxColumns = 32
-
-// Spec says what a Store keeps.
-type Spec struct {
-	// Horizon is how far a query reaches back, in ms: the largest
-	// within + delayed. A key keeps twice that behind its newest event, so that
-	// a query is exact for every t not older than Horizon before it. 0: ever.
-	Horizon int64
-	// Columns is how many values an event has, at most MaxColumns.
-	Columns int
-	// Plain says of which columns (bit c: column c) Sum need not look at
-	// currencies: their values are no money, or converted to one currency.
-	Plain uint32
-}
 
 // Event is one event as the store keeps it. Events are the same if Time and ID
 // are.
 type Event struct {
-	Time     int64   // ms
-	ID       uint64  // hash of the event's id
-	Currency uint16  // of its money columns; 0 is a currency too
-	Present  uint32  // bit c: column c has a value
-	Values   []int64 // Spec.Columns of them
+	Time     int64  // ms
+	ID       uint64 // hash of the event's id
+	Currency uint16 // of its money columns; 0 is a currency too
+	Present  uint32 // bit c: column c has a value
+	Values   []int64
+	Name     string // the id itself, for ties, with Spec.Names; a function of ID
 }
 
 // Store holds, for each key, its events in order of (Time, ID). One goroutine
@@ -45,19 +29,21 @@ type Store struct {
 	arena  arena
 	events int64
 	twin   Event // scratch of the writer
+	going  Event // too
+	names  texts // by Event.ID
+	texts  texts // by what Intern gave
+	loose  []uint64
+	levels []level // nil: no buckets
+	past   map[string]past
 }
 
 // New makes an empty store. It panics if spec.Columns is not from 0 to
 // MaxColumns or spec.Horizon is negative.
 func New(spec Spec) *Store {
-	if spec.Columns < 0 || spec.Columns > MaxColumns {
-		panic(fmt.Sprintf("window: a store of %d columns; it can have 0 to %d", spec.Columns, MaxColumns))
-	}
-	if spec.Horizon < 0 {
-		panic(fmt.Sprintf("window: a horizon of %d ms; it can't be negative (0 keeps events for ever)", spec.Horizon))
-	}
-	s := &Store{spec: spec, head: headSize + spec.Columns, keep: 2 * uint64(spec.Horizon)}
+	spec.check()
+	s := &Store{spec: spec, head: headSize + spec.Columns, keep: 2 * uint64(spec.Horizon), names: newTexts(), texts: newTexts(), levels: spec.levels(), past: map[string]past{}}
 	s.twin.Values = make([]int64, spec.Columns)
+	s.going.Values = make([]int64, spec.Columns)
 	s.keys.init()
 	s.arena.init()
 	return s
@@ -78,12 +64,18 @@ func (s *Store) Find(hash uint64, key string) (Key, bool) {
 // Keys is how many keys there are.
 func (s *Store) Keys() int { return s.keys.n }
 
-// Events is how many events are held: those behind the horizon, which no query
-// sees any more, count until their memory is needed.
+// Events is how many events are held one by one: those behind the horizon, which
+// no query sees any more, count until their memory is needed.
 func (s *Store) Events() int64 { return s.events }
 
-// Bytes is the memory that the store has taken.
-func (s *Store) Bytes() int64 { return s.arena.bytes + s.keys.bytes() }
+// Bytes is the memory that the store has taken. It looks at all buckets.
+func (s *Store) Bytes() int64 {
+	n := s.arena.bytes + s.keys.bytes() + s.names.bytes + s.texts.bytes
+	for key, p := range s.past {
+		n += int64(len(key)) + p.bytes()
+	}
+	return n
+}
 
 // Insert adds an event to a key; the key's bytes are copied. The hash spreads
 // keys over the table, and need not be without collisions: keys are equal if
@@ -91,6 +83,13 @@ func (s *Store) Bytes() int64 { return s.arena.bytes + s.keys.bytes() }
 // two events of one Time and ID differ in the rest, the lesser by currency,
 // presence and values stays, whichever came first.)
 func (s *Store) Insert(hash uint64, key string, e *Event) {
+	s.insert(hash, key, e)
+	if len(s.loose) > 0 {
+		s.sweep()
+	}
+}
+
+func (s *Store) insert(hash uint64, key string, e *Event) {
 	m := mix(hash)
 	slot := s.lookup(m, key)
 	if slot == nil {
@@ -100,7 +99,7 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 	r := s.open(*slot & refMask)
 	i, found := r.n, false
 	if e.Time <= r.time(r.n-1) {
-		if e.Time < s.cutoff(&r) {
+		if e.Time < s.oldest(r.time(r.n-1)) {
 			return
 		}
 		i, found = r.place(e.Time, e.ID, r.n)
@@ -109,6 +108,10 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 		if !s.lesser(e, &r, i) {
 			return
 		}
+	}
+	s.hold(e) // before anything is released that may have the same texts
+	if found {
+		s.release(&r, i, i+1)
 		s.remove(&r, i)
 	}
 	var to shape
@@ -117,10 +120,11 @@ func (s *Store) Insert(hash uint64, key string, e *Event) {
 		i -= s.makeRoom(slot, &r, e, &to, changed)
 	}
 	s.write(&r, i, e)
+	s.compact(&r)
 }
 
-// cutoff is the earliest time that a record, which must not be empty, still
-// keeps.
+// cutoff is the earliest time of which a record, which must not be empty, still
+// tells.
 func (s *Store) cutoff(r *record) int64 {
 	if s.keep == 0 {
 		return math.MinInt64
@@ -151,6 +155,7 @@ func (s *Store) create(m uint64, key string, e *Event) {
 	r := s.open(ref)
 	s.write(&r, 0, e)
 	s.add(m, ref)
+	s.hold(e)
 }
 
 // makeRoom gives the record the wanted shape and room for another event, and
@@ -163,7 +168,11 @@ func (s *Store) makeRoom(slot *uint64, r *record, e *Event, to *shape, changed b
 		if r.n > 0 {
 			newest = max(newest, r.time(r.n-1))
 		}
-		drop = r.from(before(newest, s.keep))
+		drop = r.from(s.oldest(newest))
+	}
+	s.release(r, 0, drop)
+	if drop > 0 {
+		s.forget(r, max(e.Time, r.time(r.n-1)))
 	}
 	live := r.n - drop
 	stride := s.stride(to)

@@ -43,8 +43,13 @@ func specs(t *rapid.T) window.Spec {
 		Horizon: rapid.SampledFrom([]int64{0, 0, 1, 10, 500, 1_000_000_000, math.MaxInt64}).Draw(t, "horizon"),
 		Columns: rapid.IntRange(0, 4).Draw(t, "columns"),
 		Plain:   rapid.Uint32Range(0, 15).Draw(t, "plain"),
+		Names:   rapid.Bool().Draw(t, "names"),
 	}
 }
+
+// nameOf is the id that a hash stands for: in another order than the hashes,
+// and the same for some of them.
+func nameOf(id uint64) string { return fmt.Sprint("id-", id*17%13) }
 
 // events draws events for a store; how odd they may be is drawn first, so that
 // plain ones are met without odd ones among them.
@@ -77,6 +82,7 @@ func events(t *rapid.T, spec window.Spec, most int) []window.Event {
 		for c := range e.Values {
 			e.Values[c] = values.Draw(t, "value")
 		}
+		e.Name = nameOf(e.ID)
 		return e
 	}), least, most).Draw(t, "events")
 }
@@ -132,7 +138,7 @@ func TestHotKey(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			p := newPair(t, window.Spec{Horizon: c.horizon, Columns: 3, Plain: 6})
+			p := newPair(t, window.Spec{Horizon: c.horizon, Columns: 3, Plain: 6, Names: true})
 			for i := range int64(3000) {
 				e := window.Event{
 					Time:     i - r.Int64N(min(c.late, i+1)),
@@ -141,6 +147,7 @@ func TestHotKey(t *testing.T) {
 					Present:  1 | uint32(i/400%2)<<1 | uint32(r.IntN(2))<<2,
 					Values:   []int64{r.Int64N(c.most), -r.Int64N(c.most), r.Int64N(50)},
 				}
+				e.Name = nameOf(e.ID)
 				p.insert("hot", &e)
 				if i%100 == 99 {
 					to := r.Int64N(i + 1)
