@@ -41,8 +41,8 @@ func (s *session) align() due {
 				p.watermark = max(p.watermark, r.Event.Time)
 			}
 			bound := p.watermark
-			if in == s.refunds && p.waiting() >= s.capacity && p.watermark <= head {
-				// Full of refunds none of which is later than the earliest
+			if in.decides && p.waiting() >= s.capacity && p.watermark <= head {
+				// Full of records none of which is later than the earliest
 				// head: nothing later can come before some are decided.
 				bound = head + 1
 			}
@@ -66,11 +66,11 @@ func (p *partition) atEnd() bool {
 	return p.endKnown && p.applied >= p.end
 }
 
-// earliestHead is the event time of the earliest refund that waits, MaxInt64
-// if none does.
+// earliestHead is the event time of the earliest record that waits for its
+// decision, MaxInt64 if none does.
 func (s *session) earliestHead() int64 {
 	t := int64(math.MaxInt64)
-	for _, p := range s.refunds.partitions {
+	for _, p := range s.deciding() {
 		if h := p.head(); h != nil && h.decidable() {
 			t = min(t, h.Event.Time)
 		}
@@ -85,13 +85,13 @@ type frontier struct{ time, gen int64 }
 // everything is the frontier while recovering, where offsets are the limit.
 var everything = frontier{math.MaxInt64, math.MaxInt64}
 
-// applyLimit is read_ahead beyond the earliest refund that is undecided or next
-// to be read: further ahead, windows would forget what that refund asks for. A
-// refunds partition that has neither must be at its end, and that only says
+// applyLimit is read_ahead beyond the earliest record that is undecided or next
+// to be read: further ahead, windows would forget what that record asks for. A
+// partition that decides and has neither must be at its end, and that only says
 // something about records that were read before the end was asked for.
 func (s *session) applyLimit() frontier {
 	f := frontier{s.earliestHead(), math.MaxInt64}
-	for _, p := range s.refunds.partitions {
+	for _, p := range s.deciding() {
 		if p.waiting() > 0 || p.leftOut {
 			continue
 		}
@@ -203,7 +203,7 @@ func (s *session) leaveOut(now time.Time) {
 			p.mu.Lock()
 			moved := p.moved
 			p.mu.Unlock()
-			blocks := head != math.MaxInt64 && p.watermark <= head || in == s.refunds && p.waiting() == 0
+			blocks := head != math.MaxInt64 && p.watermark <= head || in.decides && p.waiting() == 0
 			silent := blocks && !p.atEnd() && p.peek() == nil
 			if moved.After(p.waitSince) || !silent && !p.leftOut || p.atEnd() {
 				p.waitSince = now

@@ -14,8 +14,6 @@ import (
 type epoch struct {
 	records []*kgo.Record
 	bytes   int
-	balance Balance
-	refunds []int64 // event time to now of each decision, for the metrics, once it is committed
 }
 
 func (e *epoch) add(r *kgo.Record) {
@@ -43,6 +41,7 @@ type committed struct {
 func (s *session) startCommit(ctx context.Context) {
 	e := s.epoch
 	s.epochs++
+	s.engine.Derive()
 	p := s.snapshot(time.Now().UnixMilli())
 	if !p.Balance.OK() {
 		// A fault in this program: better to stop than to pay on a wrong count.
@@ -52,6 +51,10 @@ func (s *session) startCommit(ctx context.Context) {
 	records := append(e.records, p.record(s.topics.Progress))
 	s.epoch = &epoch{records: make([]*kgo.Record, 0, len(records))}
 	s.committing, s.commitStart = true, time.Now()
+	if s.nextRules != nil {
+		s.reload(*s.nextRules)
+		s.nextRules = nil
+	}
 	go func() {
 		start := time.Now()
 		err := s.transact(ctx, records)
@@ -63,30 +66,27 @@ func (s *session) startCommit(ctx context.Context) {
 // what is committed: the session starts over from there.
 func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := s.producer.BeginTransaction(); err != nil {
-		return fmt.Errorf("beginning a transaction: %w", fencedError(err))
+		return fmt.Errorf("beginning a transaction: %w", producerError(err))
 	}
 	var promise kgo.FirstErrPromise
 	for _, r := range records {
 		s.producer.Produce(ctx, r, promise.Promise())
 	}
 	if err := s.producer.Flush(ctx); err != nil {
-		return fmt.Errorf("writing an epoch: %w", fencedError(err))
+		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}
 	if err := promise.Err(); err != nil {
-		return fmt.Errorf("writing an epoch: %w", fencedError(err))
+		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}
 	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return fmt.Errorf("committing an epoch: %w", fencedError(err))
+		return fmt.Errorf("committing an epoch: %w", producerError(err))
 	}
 	return nil
 }
 
-// fencedError names the errors by which the cluster says that another producer
-// has our transactional.id, and those that no waiting mends.
-func fencedError(err error) error {
+// producerError names what no waiting mends.
+func producerError(err error) error {
 	switch {
-	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.FencedInstanceID):
-		return &fatalError{fmt.Errorf("%w (%w)", ErrFenced, err)}
 	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return &fatalError{fmt.Errorf("this user may not use the transactional.id: grant WRITE and DESCRIBE on it (%w)", err)}
 	case errors.Is(err, kerr.TopicAuthorizationFailed):

@@ -91,6 +91,10 @@ type StateConfig struct {
 	Retention time.Duration `koanf:"retention"`
 	Dedup     time.Duration `koanf:"dedup"`
 	Originals time.Duration `koanf:"originals"`
+
+	// ExactEvents is how many events per key and series are kept one by one; the
+	// oldest beyond go to time buckets.
+	ExactEvents int `koanf:"exact_events"`
 }
 
 // LimitsConfig bounds what is accepted.
@@ -137,7 +141,7 @@ func DefaultConfig() Config {
 			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
 		},
 		Rules:    RulesConfig{Dir: "rules", Reload: time.Second},
-		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour},
+		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384},
 		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{SLA: map[string]time.Duration{
@@ -190,6 +194,9 @@ func (c Config) Validate() error {
 		if d.v <= 0 {
 			fault("%s is %v: it must be above 0", d.key, d.v)
 		}
+	}
+	if c.State.ExactEvents < 1 {
+		fault("state.exact_events is %d: it must be above 0", c.State.ExactEvents)
 	}
 	if c.Limits.MaxRecordBytes < 1024 || c.Limits.MaxFieldBytes < 256 || c.Limits.MaxDepth < 2 {
 		fault("limits are too small: max_record_bytes ≥ 1024, max_field_bytes ≥ 256, max_depth ≥ 2")

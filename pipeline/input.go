@@ -18,6 +18,7 @@ type input struct {
 	partitions []*partition
 	enums      []int // slots of enum fields
 	required   bool  // decisions wait for it: refunds, transactions, streams that rules read
+	decides    bool  // its records wait for a decision: refunds, and transactions where rules are on them
 }
 
 // partition is the bounded buffer between fetching and the engine, and the
@@ -38,6 +39,7 @@ type partition struct {
 	start     int64 // first offset that exists, as of the start
 	cut       bool  // records before start are gone; cleared by the first record read
 	stop      int64 // while recovering: apply up to here, refunds as far as they have passed; else -1
+	passed    int64 // while recovering: records before this have passed, and are only applied
 	applied   int64 // next offset to apply
 	watermark int64 // greatest event time applied or next in the queue
 	end       int64 // last stable offset, as of the latest answer
@@ -45,8 +47,8 @@ type partition struct {
 	leftOut   bool  // silent for too long: decisions don't wait for it, and are degraded
 	waitSince time.Time
 
-	decideFrom int64     // refunds: earlier ones are history
-	pending    []*record // refunds: read, not yet passed, in offset order
+	decideFrom int64     // of an input that decides: earlier ones are history
+	pending    []*record // likewise: read, not yet passed, in offset order
 	pendingAt  int       // index of the first of them
 }
 
@@ -155,14 +157,6 @@ func (p *partition) drained() bool {
 		p.applied = max(p.applied, p.position)
 	}
 	return true
-}
-
-// full reports whether the buffer takes no more, and resumeAt whether fetching
-// may go on.
-func (p *partition) full(capacity int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.buffered+p.waiting() >= capacity
 }
 
 // waiting is how many refunds are read and not passed.

@@ -19,6 +19,7 @@ type journal struct {
 	place   map[string]place // where the decided record is
 	since   int64            // earliest decision; only where the topic was cut
 	cut     bool             // earlier decisions are gone
+	derived *derived         // nil: no rule reads hits or decisions
 	unknown int64            // refunds taken as approved because of that
 }
 
@@ -28,8 +29,10 @@ type place struct {
 	offset    int64
 }
 
-func (s *session) readJournal(ctx context.Context) (*journal, error) {
-	j := &journal{decided: map[string]engine.Past{}, place: map[string]place{}}
+// readJournal reads the journal, and what the streams hits and decisions are
+// made of into d. It may run on any goroutine.
+func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error) {
+	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}}
 	topic := s.topics.Decisions
 	starts, err := s.adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -47,26 +50,28 @@ func (s *session) readJournal(ctx context.Context) (*journal, error) {
 		first, _ := starts.Lookup(topic, o.Partition)
 		spans[o.Partition] = span{first.Offset, o.Offset}
 		j.cut = j.cut || first.Offset > 0
+		d.begins(o.Partition, first.Offset)
 	})
 	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
-		d, err := event.ParseDecision(r.Value)
+		dec, err := event.ParseDecision(r.Value)
 		if err != nil {
 			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
 		}
-		if d.Source.Topic != s.refunds.stream.Topic {
+		if dec.Source.Topic != s.refunds.stream.Topic {
 			return nil
 		}
-		j.decided[d.RefundID] = engine.Past{TransactionID: d.TransactionID, Amount: d.Amount, Currency: d.Currency, Outcome: d.Outcome}
-		j.place[d.RefundID] = place{d.Source.Partition, d.Source.Offset}
-		if j.since == 0 || d.ReceivedAt < j.since {
-			j.since = d.ReceivedAt
+		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome}
+		j.place[dec.RefundID] = place{dec.Source.Partition, dec.Source.Offset}
+		if j.since == 0 || dec.ReceivedAt < j.since {
+			j.since = dec.ReceivedAt
 		}
+		d.keep(r, dec)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
 	}
-	return j, nil
+	return j, s.readAlerts(ctx, d)
 }
 
 // restore applies the chunk as it was applied before. Of the refunds, all of
@@ -103,6 +108,7 @@ func (s *session) restore(past *journal) {
 		s.engine.Settle(&r.Item, outcomes[i])
 		delete(past.decided, r.Event.ID())
 	}
+	s.recall(s.chunk, s.items, past.derived, s.engine.Recall)
 	clear(s.chunk)
 	clear(s.items)
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -104,7 +105,11 @@ func (m *metrics) setRules(set *rules.Set, now time.Time) {
 	m.rulesetInfo.Reset()
 	m.rulesetInfo.WithLabelValues(set.Version).Set(1)
 	m.rulesetLoaded.Set(float64(now.UnixMilli()) / 1000)
-	for _, r := range set.Rules {
+	all := set.Rules
+	if set.Transactions != nil {
+		all = slices.Concat(all, set.Transactions.Rules)
+	}
+	for _, r := range all {
 		if r.Mode != rules.Off {
 			m.hits.WithLabelValues(r.ID, r.Mode.String())
 			m.ruleErrors.WithLabelValues(r.ID)
@@ -138,7 +143,9 @@ func (m *metrics) observe(s *session) {
 			if p.endKnown {
 				lag += max(0, p.end-p.applied)
 			}
-			waiting += p.waiting()
+			if in == s.refunds {
+				waiting += p.waiting()
+			}
 		}
 		m.lag.WithLabelValues(in.stream.Name).Set(float64(lag))
 	}

@@ -114,12 +114,15 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if p.cfg.Observe {
 		txnID += "-observe"
 	}
+	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
+	claimed := false
 	said := ""
 	backoff := time.Duration(0)
 	for {
 		liveSince := time.Time{}
+		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			rules: p.setRules,
+			writer: writer, claimed: claimed, rules: p.setRules,
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
 					liveSince, said = time.Now(), ""
@@ -130,6 +133,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				p.mu.Lock()
 				p.last = pr
 				p.mu.Unlock()
+				claimed = true
 			}}
 		err := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics).run(ctx)
 		if ctx.Err() != nil {
@@ -154,30 +158,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		}
 		if sleep(ctx, backoff/2+rand.N(backoff/2)) != nil {
 			return nil
-		}
-	}
-}
-
-// setRules keeps the running set for the next session.
-func (p *Pipeline) setRules(set *rules.Set) { p.set = set }
-
-// reload is what the rule files became.
-type reload struct {
-	set *rules.Set
-	err error
-}
-
-// watch looks at the rule files and offers what changed to the session.
-func (p *Pipeline) watch(ctx context.Context, to chan<- reload) {
-	w := rules.NewWatcher(p.cfg.Rules.Dir, p.opts, p.set)
-	for sleep(ctx, p.cfg.Rules.Reload) == nil {
-		set, changed, err := w.Poll()
-		if !changed {
-			continue
-		}
-		select {
-		case to <- reload{set, err}:
-		case <-ctx.Done():
 		}
 	}
 }

@@ -33,6 +33,7 @@ type progress struct {
 	Version         int              `json:"version"`
 	TransactionalID string           `json:"transactional_id"`
 	ClusterID       string           `json:"cluster_id"`
+	Writer          writerID         `json:"writer"`
 	Epoch           int64            `json:"epoch"`
 	At              int64            `json:"at"` // Unix milliseconds
 	Ruleset         string           `json:"ruleset"`
@@ -40,15 +41,24 @@ type progress struct {
 	Streams         []streamProgress `json:"streams"`
 }
 
+// writerID tells who wrote a progress record: one process, and which of its
+// sessions.
+type writerID struct {
+	Instance string `json:"instance"` // random, one per process
+	Session  int64  `json:"session"`
+}
+
 type streamProgress struct {
 	Stream     string              `json:"stream"`
 	Topic      string              `json:"topic"`
 	TopicID    string              `json:"topic_id"`
+	Decides    bool                `json:"decides,omitempty"` // transactions: rules were on them, Decided says how far
 	Partitions []partitionProgress `json:"partitions"`
 }
 
-// partitionProgress holds the next offset to apply and, for refunds, the next
-// to decide and the first that is not history.
+// partitionProgress holds the next offset to apply and, for refunds and for
+// transactions that rules are on, the next to decide and the first that is not
+// history.
 type partitionProgress struct {
 	Applied    int64 `json:"applied"`
 	Decided    int64 `json:"decided,omitempty"`
@@ -68,13 +78,14 @@ func (p *progress) stream(name string) *streamProgress {
 
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
-	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Epoch: s.epochs,
+	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Epoch: s.epochs,
 		At: at, Ruleset: s.set.Version, Balance: s.balance}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
+		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
 			pp := partitionProgress{Applied: part.applied}
-			if in == s.refunds {
+			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}
 			sp.Partitions = append(sp.Partitions, pp)

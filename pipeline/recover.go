@@ -38,10 +38,13 @@ func (s *session) open(ctx context.Context) (err error) {
 			s.adm.Close()
 		}
 	}()
+	if err := s.notReplaced(ctx); err != nil {
+		return err
+	}
 	// Initialising the producer aborts a transaction that a predecessor left
 	// open, and makes all it still sends fail (KIP-98).
 	if _, _, err := s.producer.ProducerID(ctx); err != nil {
-		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, fencedError(err))
+		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, producerError(err))
 	}
 	meta, err := s.adm.BrokerMetadata(ctx)
 	if err != nil {
@@ -61,10 +64,7 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 	for i, st := range s.schema.Streams {
 		d, ok := details[st.Topic]
 		if !ok || d.Err != nil || len(d.Partitions) == 0 {
-			if readsStream(s.set, st.Name) {
-				return fatalf("a rule reads the stream %s, but its topic %q does not exist: create it, or name another as streams.%s.topic", st.Name, st.Topic, st.Name)
-			}
-			continue
+			continue // an empty stream
 		}
 		starts, err := s.adm.ListStartOffsets(ctx, st.Topic)
 		if err != nil {
@@ -88,6 +88,9 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 		if st.Name == "refunds" {
 			s.refunds = in
 		}
+		if st.Name == "transactions" {
+			s.payments = in
+		}
 	}
 	s.markRequired()
 	return nil
@@ -103,17 +106,22 @@ func (s *session) recover(ctx, work context.Context) error {
 	if err != nil {
 		return err
 	}
-	past, err := s.readJournal(ctx)
+	if last != nil {
+		if err := s.resumeFrom(last); err != nil {
+			return err
+		}
+		if err := s.claim(ctx, last); err != nil {
+			return err
+		}
+	}
+	past, err := s.readJournal(ctx, s.wanted())
 	if err != nil {
 		return err
 	}
 	if last == nil {
-		err = s.begin(ctx, past)
-	} else {
-		err = s.resumeFrom(last)
-	}
-	if err != nil {
-		return err
+		if err := s.begin(ctx, past); err != nil {
+			return err
+		}
 	}
 	if err := s.startReader(work); err != nil {
 		return err
@@ -138,10 +146,13 @@ func (s *session) recover(ctx, work context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+	if past.derived != nil {
+		s.engine.IncompleteDerived(past.derived.since)
+	}
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			p.applied = max(p.applied, p.stop)
-			p.stop, p.waitSince = -1, time.Now()
+			p.stop, p.passed, p.waitSince = -1, 0, time.Now()
 		}
 	}
 	s.restoreRest(past)
@@ -167,6 +178,9 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 	}
 	for i, p := range s.refunds.partitions {
 		p.decideFrom = from[i]
+	}
+	if err := s.beginPayments(ctx, df); err != nil {
+		return err
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	p := s.snapshot(time.Now().UnixMilli())
@@ -201,6 +215,9 @@ func (s *session) resumeFrom(last *progress) error {
 			p.stop, p.decideFrom = max(p.start, pp.Applied), pp.DecideFrom
 			if in == s.refunds {
 				p.stop = max(p.start, pp.Decided)
+			}
+			if p.passed = pp.Decided; in != s.refunds && (!sp.Decides || !in.decides) {
+				p.passed, p.decideFrom = pp.Applied, 0
 			}
 		}
 	}

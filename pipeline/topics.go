@@ -37,9 +37,13 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking which topics there are: %w", err)
 	}
-	for _, name := range []string{"refunds", "transactions"} {
-		plans = append([]topicPlan{{name: s.schema.Stream(name).Topic, partitions: -1}}, plans...)
+	var inputs []topicPlan
+	for _, st := range s.schema.Streams {
+		if st.Name == "refunds" || st.Name == "transactions" || readsStream(s.set, st.Name) {
+			inputs = append(inputs, topicPlan{name: st.Topic, partitions: -1})
+		}
 	}
+	plans = append(inputs, plans...) // outputs are as wide as the refunds topic
 	var missing []string
 	for i := range plans {
 		p := &plans[i]

@@ -13,21 +13,52 @@ const maxFeatures = 1_000
 
 // compile makes the set of what was read.
 func (d *draft) compile(o Options) (*Set, error) {
-	s := &Set{Version: d.folder.version(), Policy: d.policy, files: d.folder.tried()}
 	convert, err := newConverter(o)
 	if err != nil {
 		return nil, err
 	}
-	refunds, transactions := d.schema.Stream("refunds"), d.schema.Stream("transactions")
-	if refunds == nil || transactions == nil {
-		return nil, fmt.Errorf("the schema lacks the stream refunds or transactions")
-	}
-	s.convert = convert
-	s.fields = schemaSlots{amount: refunds.Slot("amount"), currency: refunds.Slot("currency")}
-
 	d.parseMacros()
+	stores := newStores()
+	s := d.compileOn("refunds", stores, o)
+	s.Policy = d.policy
+	payments := d.compileOn("transactions", stores, o)
+	stores.finish()
+	s.Series, payments.Series = stores.series, stores.series
+	s.convert, payments.convert = convert, convert
+	if len(payments.Rules) > 0 {
+		s.Transactions = payments
+	}
+	if len(s.Rules) == 0 && len(payments.Rules) > 0 {
+		d.errs = append(d.errs, &Error{Message: "no rule is on refunds: every refund would be approved", Hint: "write at least one, with mode: off if need be", Warning: true})
+	}
+	d.checkUnused(o.Strict)
+	if n := len(s.Features) + len(payments.Features); n > maxFeatures {
+		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("the set has %d different past-events expressions: more than the limit of %d", n, maxFeatures), Hint: "each is computed for every refund: share windows between rules"})
+	}
+	for _, name := range stores.wide {
+		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("%s: more fields are aggregated than the limit of %d", name, maxColumns)})
+	}
+	d.errs = d.errs.tidy()
+	if hasFault(d.errs) {
+		return nil, d.errs
+	}
+	s.Warnings = d.errs
+	return s, nil
+}
+
+// compileOn compiles the rules on one stream.
+func (d *draft) compileOn(stream string, stores *stores, o Options) *Set {
+	st := d.schema.Stream(stream)
+	s := &Set{
+		Version: d.folder.version(), files: d.folder.tried(),
+		fields: schemaSlots{amount: st.Slot("amount"), currency: st.Slot("currency")},
+	}
 	b := newBuilder()
+	b.stores = stores
 	for _, rd := range d.rules {
+		if rd.On != stream {
+			continue
+		}
 		target := b
 		if rd.Mode == Off {
 			target = newBuilder() // checked like the others, but nothing is kept for it
@@ -35,44 +66,39 @@ func (d *draft) compile(o Options) (*Set, error) {
 		d.compileRule(rd, target, o.Strict)
 		s.Rules = append(s.Rules, rd.Rule)
 		if rd.Mode != Off {
-			s.active = append(s.active, rd.Rule)
+			s.active, s.conds = append(s.active, rd.Rule), append(s.conds, rd.cond)
 		}
 	}
-	d.checkUnused(o.Strict)
-	if n := len(b.features); n > maxFeatures {
-		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("the set has %d different past-events expressions: more than %d", n, maxFeatures), Hint: "each is computed for every refund: share windows between rules"})
-	}
-	for _, name := range b.wide {
-		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("%s: more than %d different sums and distincts", name, maxColumns)})
-	}
-	d.errs = d.errs.tidy()
-	if hasFault(d.errs) {
-		return nil, d.errs
-	}
-	s.Warnings = d.errs
 	b.finish(s)
-	return s, nil
+	return s
 }
 
-func (d *draft) newCompiler(b *builder, rule string, strict bool) *compiler {
-	return &compiler{
-		d: d, b: b, rule: rule, strict: strict, errs: &d.errs,
-		stream: d.schema.Stream("refunds"), original: d.schema.Stream("transactions"),
+func (d *draft) newCompiler(b *builder, rule, on string, strict bool) *compiler {
+	c := &compiler{
+		d: d, b: b, rule: rule, on: on, strict: strict, errs: &d.errs, stream: d.schema.Stream(on), steps: new(int),
 		runes: map[*text][]rune{}, groups: map[*text]map[int]int{},
 	}
+	if on == "refunds" {
+		c.original = d.schema.Stream("transactions")
+	}
+	return c
 }
 
 func (d *draft) compileRule(rd *ruleDraft, b *builder, strict bool) {
+	next := func() *compiler { return d.newCompiler(b, rd.ID, rd.On, strict) }
 	if rd.when.file != nil && len(rd.when.value) <= maxCondition {
-		c := d.newCompiler(b, rd.ID, strict)
-		c.silent = rd.saysOnMissing
+		c := next()
+		c.silent, c.holds = rd.saysOnMissing, !rd.AlertOnly()
 		rd.cond = c.condition(&rd.when)
 	}
+	for i := range rd.exceptions {
+		d.compileException(rd, i, next())
+	}
 	if rd.hasMessage {
-		rd.Rule.message = d.newCompiler(b, rd.ID, strict).template(&rd.message)
+		rd.Rule.message = next().template(&rd.message)
 	}
 	if rd.hasCustomMessage {
-		rd.Rule.customerMessage = d.newCompiler(b, rd.ID, strict).template(&rd.customerMessage)
+		rd.Rule.customerMessage = next().template(&rd.customerMessage)
 	}
 }
 
@@ -87,7 +113,7 @@ func (d *draft) parseMacros() {
 	for _, name := range names {
 		m := d.macros[name]
 		if len(m.body.value) > maxCondition {
-			d.errs = append(d.errs, m.body.report("", 0, fmt.Sprintf("longer than %d bytes", maxCondition), ""))
+			d.errs = append(d.errs, m.body.report("", 0, fmt.Sprintf("longer than the limit of %d bytes", maxCondition), ""))
 			continue
 		}
 		tree, fault := parseText(&m.body, "")
@@ -124,7 +150,7 @@ func (d *draft) measureMacro(name string, state map[string]int, path []string) {
 	}))
 	state[name] = 2
 	if m.tree != nil {
-		c := d.newCompiler(nil, "", false)
+		c := d.newCompiler(nil, "", "refunds", false)
 		m.size = c.size(m.tree)
 	}
 }
@@ -134,7 +160,8 @@ type visitor func(ast.Node)
 func (v visitor) Visit(n *ast.Node) { v(*n) }
 
 // checkUnused warns of lists and macros that no rule uses. Those macros are
-// compiled all the same, so that their faults show.
+// compiled all the same, as if a rule on refunds used them, so that their faults
+// show.
 func (d *draft) checkUnused(strict bool) {
 	faulty := hasFault(d.errs) // then what isn't used may be what a faulty name stands for
 	for name, m := range d.macros {
@@ -145,7 +172,7 @@ func (d *draft) checkUnused(strict bool) {
 			d.errs = append(d.errs, m.name.warn("macro "+name+" is not used", "remove it"))
 		}
 		if m.size <= maxNodes {
-			c := d.newCompiler(newBuilder(), "", strict)
+			c := d.newCompiler(newBuilder(), "", "refunds", strict)
 			c.scope = inMessage
 			c.text = &m.body
 			c.expr(m.tree)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -8,22 +9,31 @@ import (
 // builder gathers what the conditions of a set need of past events, each thing
 // once.
 type builder struct {
-	series   []Series
+	*stores
 	lookups  []Lookup
 	features []Feature
 	baseUsed bool
-	ever     []bool // by series: some window is everything
-	wide     []string
 
-	seriesAt, lookupAt, featureAt map[string]int
+	lookupAt, featureAt map[string]int
+}
+
+// stores are the series that rules on refunds and rules on transactions share.
+type stores struct {
+	series []Series
+	ever   []bool // by series: some window is everything
+	wide   []string
+	at     map[string]int
 }
 
 // maxColumns is how many columns a series can have: its events tell which are
 // present in 32 bits.
 const maxColumns = 32
 
+func newStores() *stores { return &stores{at: map[string]int{}} }
+
+// newBuilder makes a builder with stores of its own.
 func newBuilder() *builder {
-	return &builder{seriesAt: map[string]int{}, lookupAt: map[string]int{}, featureAt: map[string]int{}}
+	return &builder{stores: newStores(), lookupAt: map[string]int{}, featureAt: map[string]int{}}
 }
 
 // feature gives a past-events expression its slot.
@@ -48,10 +58,10 @@ func (b *builder) feature(p *pastExpr) int {
 }
 
 func (b *builder) addSeries(p *pastExpr) int {
-	i, ok := b.seriesAt[p.series]
+	i, ok := b.at[p.series]
 	if !ok {
 		i = len(b.series)
-		b.seriesAt[p.series] = i
+		b.at[p.series] = i
 		b.series = append(b.series, Series{
 			Name: p.series, Source: p.source, Stream: p.stream,
 			keys: p.keys, where: p.where, currency: currencySlot(p.stream),
@@ -61,6 +71,10 @@ func (b *builder) addSeries(p *pastExpr) int {
 	s := &b.series[i]
 	s.Horizon = max(s.Horizon, p.within+p.delayed)
 	b.ever[i] = b.ever[i] || p.ever
+	s.Names = s.Names || p.aggregate == First || p.aggregate == Last
+	if at, known := slices.BinarySearch(s.Windows, p.within); !p.ever && !known {
+		s.Windows = slices.Insert(s.Windows, at, p.within)
+	}
 	return i
 }
 
@@ -92,15 +106,19 @@ func (b *builder) addColumn(series int, c *Column) int {
 
 // finish hands everything to the set.
 func (b *builder) finish(s *Set) {
-	for i, ever := range b.ever {
-		if ever {
-			b.series[i].Horizon = 0
-		}
-	}
 	s.Series, s.Lookups, s.Features, s.baseUsed = b.series, b.lookups, b.features, b.baseUsed
 	s.order = make([]int, len(b.features))
 	for i := range s.order {
 		s.order[i] = i
 	}
 	sort.Slice(s.order, func(i, j int) bool { return b.features[s.order[i]].Text < b.features[s.order[j]].Text })
+}
+
+// finish says what must be kept for ever.
+func (s *stores) finish() {
+	for i, ever := range s.ever {
+		if ever {
+			s.series[i].Horizon = 0
+		}
+	}
 }

@@ -74,7 +74,7 @@ func (c *compiler) nilComparison(n *ast.BinaryNode, x, y operand) operand {
 		return c.failAt(x, "a list is never nil", "")
 	}
 	isNil := n.Operator == "=="
-	if x.field != nil && x.field.Required && !strings.HasPrefix(x.path, "original.") && c.scope != inMessage {
+	if x.field != nil && x.field.Required && x.path == x.field.Name && c.scope != inMessage {
 		c.warning(x, fmt.Sprintf("%s is never nil: this is always %v", x.path, !isNil), "")
 	}
 	xf := x.fn
@@ -136,14 +136,7 @@ func compareFn(op string, x, y operand, xn, yn Value) fn {
 		return equalText(xf, y, yf, xn, yn, op == "==")
 	}
 	if y.konst {
-		b := y.value
-		return func(f *frame, e *event.Event) Value {
-			a := xf(f, e)
-			if a.unusable() {
-				return a.orNil(xn)
-			}
-			return compareValues(a, b, set)
-		}
+		return compareConst(xf, x.typ, y.value, xn, set)
 	}
 	return func(f *frame, e *event.Event) Value {
 		a := xf(f, e)
@@ -153,6 +146,33 @@ func compareFn(op string, x, y operand, xn, yn Value) fn {
 		b := yf(f, e)
 		if b.unusable() {
 			return b.orNil(yn)
+		}
+		return compareValues(a, b, set)
+	}
+}
+
+// compareConst compares with a literal, which most comparisons do. Two values of
+// the same scale and no currency of the literal's own compare as integers.
+func compareConst(xf fn, t vtype, b Value, xn Value, set uint) fn {
+	if t == typeMoney || t == typeDecimal {
+		if n, ok := mulInt(b.Num, scale); ok && b.Kind == KindInt {
+			b = Value{Kind: KindDecimal, Num: n}
+		}
+	}
+	same, also := KindFault, KindFault // no value that gets there has this kind
+	switch b.Kind {
+	case KindInt:
+		same = KindInt
+	case KindDecimal:
+		same, also = KindDecimal, KindMoney
+	}
+	return func(f *frame, e *event.Event) Value {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		if a.Kind == same || a.Kind == also {
+			return boolValue(set>>uint(compareInts(a.Num, b.Num)+1)&1 != 0)
 		}
 		return compareValues(a, b, set)
 	}
@@ -218,15 +238,17 @@ func (c *compiler) in(n *ast.BinaryNode) operand {
 	if x.typ != typeText {
 		return c.failAt(x, "lists hold text, and this is "+x.typ.String(), "write x in [1, 2]")
 	}
+	if y.list.allNetworks() {
+		c.warning(y, "the list holds networks, and in compares texts: no address is in it", "write in_cidr("+c.nameOf(x)+", lists."+y.list.name.value+")")
+	}
 	xn := c.need(x, onNil)
-	xf, list := x.fn, y.list
+	xf, values := x.fn, y.list.values
 	return operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
 		v := xf(f, e)
 		if v.unusable() {
 			return v.orNil(xn)
 		}
-		_, ok := list[v.Str]
-		return boolValue(ok)
+		return boolValue(has(values, v.Str, e.Time))
 	}}
 }
 

@@ -34,16 +34,21 @@ type compiler struct {
 	d        *draft
 	b        *builder
 	rule     string
+	on       string // the stream of the present event
 	text     *text
+	root     ast.Node // of the condition
 	scope    scope
 	stream   *event.Stream // whose fields names stand for
 	original *event.Stream // nil where there is no original
 	known    facts
 	negated  *ast.BinaryNode // see negatedOperator
 	silent   bool            // the rule says what a missing value means
+	holds    bool            // the rule holds the refund when it fails
+	steps    *int            // of the condition's patterns so far
 	strict   bool
 	errs     *Errors
-	lists    []*list // those that were read
+	lists    []*list                          // those that were read
+	missed   func(what string, keys []string) // is told of what may be nil where it is needed; nil: nobody is
 	runes    map[*text][]rune
 	groups   map[*text]map[int]int
 }
@@ -124,7 +129,7 @@ func (c *compiler) fail(n ast.Node, message, hint string) operand {
 func (c *compiler) failAt(o operand, message, hint string) operand {
 	*c.errs = append(*c.errs, o.report(c.rule, message, hint))
 	b := bad(o.node)
-	b.text = o.text
+	b.text, b.site, b.at = o.text, o.site, o.at
 	return b
 }
 
@@ -160,6 +165,9 @@ func (c *compiler) source(n ast.Node) string {
 	loc := n.Location()
 	return string(runes[min(loc.From, len(runes)):min(loc.To, len(runes))])
 }
+
+// subject is what the present event is called in messages.
+func (c *compiler) subject() string { return strings.TrimSuffix(c.on, "s") }
 
 // bracketed says whether two operators stand in different brackets.
 func (c *compiler) bracketed(a, b ast.Node) bool {
@@ -295,6 +303,8 @@ func (c *compiler) condition(t *text) fn {
 		return nil
 	case o.konst:
 		c.warning(o, fmt.Sprintf("the condition is always %v", o.value.isTrue()), "")
+	default:
+		c.contradiction(c.root)
 	}
 	c.need(o, Value{})
 	return o.fn
@@ -309,61 +319,9 @@ func (c *compiler) whole(t *text) (operand, bool) {
 		return operand{}, false
 	}
 	if c.size(tree) > maxNodes {
-		c.fail(tree, fmt.Sprintf("the condition has more than %d parts, macros expanded", maxNodes), "split the rule, or put values in a list")
+		c.fail(tree, fmt.Sprintf("the condition has more parts than the limit of %d, macros expanded", maxNodes), "split the rule, or put values in a list")
 		return operand{}, false
 	}
+	c.root = tree
 	return c.expr(tree), true
-}
-
-// need says that an operator needs the operand's value, and gives what the
-// operator results in where it is nil. From here on it isn't.
-func (c *compiler) need(o operand, inWhereValue Value) Value {
-	if c.scope == inWhere {
-		return inWhereValue
-	}
-	what := c.nameOf(o)
-	if o.path != "" && c.known.isNil(o.path) {
-		c.failAt(o, what+" is certainly nil here", "a test before it says so: turn the test round, or remove this part")
-	} else if o.maybe && c.scope == inCondition && !c.silent {
-		guard := what
-		if o.field != nil && o.field.Required && strings.HasPrefix(what, "original.") {
-			guard = "original"
-		}
-		if len(o.keys) > 0 {
-			guard = strings.Join(o.keys, " != nil and ")
-		}
-		e := c.warning(o, strings.ReplaceAll(guard, " != nil and ", " or ")+" may be missing, and the rule then holds the refund for review",
-			fmt.Sprintf("say on_missing: review or on_missing: skip, or guard it: %s != nil and …", guard))
-		e.Warning = !c.strict
-	}
-	if o.path != "" {
-		c.known = append(c.known, "+"+o.path)
-	}
-	for _, key := range o.keys {
-		c.known = append(c.known, "+"+key)
-	}
-	return Value{Kind: kindMissing, Str: what}
-}
-
-// report makes an error of the operand's place.
-func (o operand) report(rule, message, hint string) *Error {
-	at := o.at
-	if at == nil {
-		at = o.node
-	}
-	return o.text.report(rule, at.Location().From, message, hint)
-}
-
-// nameOf is an operand's canonical text, as far as it is short enough to read.
-func (c *compiler) nameOf(o operand) string {
-	if o.path != "" {
-		return o.path
-	}
-	before := c.text
-	c.text = o.text
-	defer func() { c.text = before }()
-	if what := c.print(o.node, 0); len(what) <= 80 {
-		return what
-	}
-	return "a value"
 }

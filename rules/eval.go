@@ -10,6 +10,7 @@ type frame struct {
 	refunded Value
 	base     Value // amount_base
 	features []Value
+	made     int // bytes of text that the rule at hand has made
 }
 
 // fn is a compiled expression. f is nil inside where(…), where e is the past
@@ -34,7 +35,8 @@ type Refunded struct {
 	Currency event.Currency // 0 where there are none
 }
 
-// Input is one refund to evaluate.
+// Input is one refund to evaluate, or one transaction where the set is that of
+// Set.Transactions.
 type Input struct {
 	Event    *event.Event
 	Original *event.Event // nil: unknown
@@ -57,13 +59,14 @@ type Evaluator struct {
 	ends   []int
 	keys   []LookupKey
 	faults []string // by lookup: why its key could not be computed
+	faulty bool     // there is one
 	result Result
 	text   []byte
 }
 
 // NewEvaluator makes an evaluator of the set.
 func (s *Set) NewEvaluator() *Evaluator {
-	return &Evaluator{
+	v := &Evaluator{
 		set:    s,
 		frame:  frame{features: make([]Value, len(s.Features))},
 		ends:   make([]int, len(s.Lookups)),
@@ -71,6 +74,10 @@ func (s *Set) NewEvaluator() *Evaluator {
 		faults: make([]string, len(s.Lookups)),
 		result: Result{Features: make([]event.Feature, len(s.Features))},
 	}
+	for i, slot := range s.order {
+		v.result.Features[i].Name = s.Features[slot].Text
+	}
+	return v
 }
 
 // Begin starts a refund and returns the keys to look up, one for each of
@@ -91,6 +98,7 @@ func (v *Evaluator) Begin(in *Input) []LookupKey {
 		v.frame.base = v.set.convert.amount(v.set.fields, in.Event)
 	}
 	clear(v.frame.features)
+	v.faulty = false
 	v.buf = v.buf[:0]
 	for i := range v.set.Lookups {
 		v.beginKey(i)
@@ -112,7 +120,7 @@ func (v *Evaluator) beginKey(i int) {
 		case KindNil, kindMissing:
 			v.keys[i].Nil = true
 		case KindFault:
-			v.keys[i].Nil, v.faults[i] = true, val.Str
+			v.keys[i].Nil, v.faults[i], v.faulty = true, val.Str, true
 		default:
 			v.buf = appendKeyPart(v.buf, k.typ, val)
 			continue
@@ -131,23 +139,31 @@ func (v *Evaluator) Values() []Value { return v.frame.features }
 // refund is not approved whatever the rules say: it is degraded, or stamped in
 // the future or too far in the past.
 func (v *Evaluator) Run(hold bool) *Result {
-	for i := range v.set.Features {
-		if fault := v.faults[v.set.Features[i].Lookup]; fault != "" {
-			v.frame.features[i] = FaultValue(fault)
+	if v.faulty {
+		for i := range v.set.Features {
+			if fault := v.faults[v.set.Features[i].Lookup]; fault != "" {
+				v.frame.features[i] = FaultValue(fault)
+			}
 		}
 	}
 	r := &v.result
 	r.reset()
 	var t tally
-	for i, rule := range v.set.active {
-		val := rule.cond(&v.frame, v.event)
-		switch {
-		case val.Kind == KindBool && val.Num == 0:
+	for i, cond := range v.set.conds {
+		v.frame.made = 0
+		val := cond(&v.frame, v.event)
+		if val.Kind == KindBool && val.Num == 0 {
 			continue
+		}
+		rule := v.set.active[i]
+		switch {
 		case val.Kind == KindBool:
+			if len(rule.Exceptions) > 0 && v.excepted(rule, &t) {
+				continue
+			}
 			t.hit(rule, len(r.Hits))
 			r.Hits = append(r.Hits, rule.hit())
-			r.HitRules = append(r.HitRules, v.set.active[i])
+			r.HitRules = append(r.HitRules, rule)
 		case (val.Kind == kindMissing || val.Kind == KindNil) && rule.OnMissing == MissingSkip:
 			r.Skipped = append(r.Skipped, rule.ID)
 		default:
@@ -156,11 +172,24 @@ func (v *Evaluator) Run(hold bool) *Result {
 		}
 	}
 	for i, slot := range v.set.order {
-		r.Features[i] = v.frame.features[slot].feature(v.set.Features[slot].Text)
+		v.frame.features[slot].show(&r.Features[i])
 	}
 	t.decide(v.set.Policy, hold, r)
 	v.render(&t)
 	return r
+}
+
+// excepted says that no hit is to be recorded: an exception turned it off, or
+// the rule failed.
+func (v *Evaluator) excepted(rule *Rule, t *tally) bool {
+	off, reason, fault := v.except(rule)
+	if fault != "" {
+		t.failed(rule)
+		v.result.Errors = append(v.result.Errors, event.RuleError{Rule: rule.ID, Error: fault})
+	} else if off {
+		v.result.Excepted = append(v.result.Excepted, Excepted{Rule: rule.ID, Reason: reason})
+	}
+	return off
 }
 
 func failureText(v Value) string {
@@ -178,6 +207,7 @@ func failureText(v Value) string {
 // render fills in the texts that are needed only when something hit.
 func (v *Evaluator) render(t *tally) {
 	r := &v.result
+	v.frame.made = 0
 	for i, rule := range r.HitRules {
 		if rule.message != nil {
 			v.text = rule.message.append(v.text[:0], &v.frame, v.event)

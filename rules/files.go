@@ -119,7 +119,7 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		return nil, errors.New(reasonOf(err))
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("it is larger than %d MiB", limit>>20)
+		return nil, fmt.Errorf("it is larger than the limit of %d MiB", limit>>20)
 	}
 	return data, nil
 }

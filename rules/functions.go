@@ -18,39 +18,57 @@ type Function struct {
 	Doc       string
 }
 
-// function is one row of the catalogue: exactly one of one and two is set.
+// function is one row of the catalogue: exactly one of one, two and many is
+// set, or none where the compiler has a place of its own for the function.
 type function struct {
 	signature string
 	doc       string
-	takes     func(vtype) bool // its arguments
-	wants     string
+	args      []argument
+	open      bool  // any number of arguments, like the last one
 	gives     vtype // typeBad: what its arguments are
 	one       func(Value) Value
-	two       func(x, y Value) Value // folds any number of arguments, two at least
-	exactly   int                    // with two: how many arguments; 0: any number
+	two       func(x, y Value) Value // folds them where the function is open
+	many      func([4]Value) Value   // three or four arguments
 	maybe     bool                   // it may give nil
 }
 
-func isNumber(t vtype) bool { return t.number() }
-func isText(t vtype) bool   { return t == typeText }
-func isPlain(t vtype) bool  { return t == typeInt || t == typeDecimal || t == typeFloat }
+// argument says what a function takes.
+type argument struct {
+	is    func(vtype) bool
+	wants string
+}
+
+var (
+	aNumber = argument{vtype.number, "a number"}
+	aPlain  = argument{func(t vtype) bool { return t == typeInt || t == typeDecimal || t == typeFloat }, "a number"}
+	aWhole  = argument{func(t vtype) bool { return t == typeInt }, "a whole number"}
+	aText   = argument{func(t vtype) bool { return t == typeText }, "text"}
+	aMoney  = argument{func(t vtype) bool { return t == typeMoney || t == typeFloat }, "money"}
+)
 
 // functions is the catalogue: everything that a condition can call. All need
 // their arguments: a nil one makes the rule miss a value.
 var functions = map[string]*function{
-	"abs":     {signature: "abs(x)", doc: "x without its sign", takes: isNumber, wants: "a number", one: absolute},
-	"ceil":    {signature: "ceil(x)", doc: "the whole number that is not below x", takes: isNumber, wants: "a number", gives: typeInt, one: func(v Value) Value { return whole(v, math.Ceil, 1) }},
-	"days":    {signature: "days(n)", doc: "n days in seconds, for differences of times and since_last()", takes: isPlain, wants: "a number", one: seconds(86_400)},
-	"floor":   {signature: "floor(x)", doc: "the whole number that is not above x", takes: isNumber, wants: "a number", gives: typeInt, one: func(v Value) Value { return whole(v, math.Floor, 0) }},
-	"hours":   {signature: "hours(n)", doc: "n hours in seconds", takes: isPlain, wants: "a number", one: seconds(3_600)},
-	"len":     {signature: "len(text)", doc: "the number of its characters", takes: isText, wants: "text", gives: typeInt, one: func(v Value) Value { return IntValue(int64(utf8.RuneCountInString(v.Str))) }},
-	"lower":   {signature: "lower(text)", doc: "the text in lower case", takes: isText, wants: "text", gives: typeText, one: textual(strings.ToLower)},
-	"max":     {signature: "max(x, y, …)", doc: "the greatest; amounts must be of one currency", takes: isNumber, wants: "a number", two: func(x, y Value) Value { return pick(x, y, 1) }},
-	"min":     {signature: "min(x, y, …)", doc: "the smallest; amounts must be of one currency", takes: isNumber, wants: "a number", two: func(x, y Value) Value { return pick(x, y, -1) }},
-	"minutes": {signature: "minutes(n)", doc: "n minutes in seconds", takes: isPlain, wants: "a number", one: seconds(60)},
-	"ratio":   {signature: "ratio(x, y)", doc: "x / y, and nil where y is 0", takes: isNumber, wants: "a number", gives: typeFloat, two: ratio, exactly: 2, maybe: true},
-	"trim":    {signature: "trim(text)", doc: "the text without white space around it", takes: isText, wants: "text", gives: typeText, one: textual(strings.TrimSpace)},
-	"upper":   {signature: "upper(text)", doc: "the text in upper case", takes: isText, wants: "text", gives: typeText, one: textual(strings.ToUpper)},
+	"abs":           {signature: "abs(x)", doc: "x without its sign", args: []argument{aNumber}, one: absolute},
+	"ceil":          {signature: "ceil(x)", doc: "the whole number that is not below x", args: []argument{aNumber}, gives: typeInt, one: func(v Value) Value { return whole(v, math.Ceil, 1) }},
+	"days":          {signature: "days(n)", doc: "n days in seconds, for differences of times and since_last()", args: []argument{aPlain}, one: seconds(86_400)},
+	"distance_km":   {signature: "distance_km(lat1, lon1, lat2, lon2)", doc: "the kilometres between two places in degrees; nil where one is not on the globe", args: []argument{aPlain, aPlain, aPlain, aPlain}, gives: typeFloat, many: distance, maybe: true},
+	"floor":         {signature: "floor(x)", doc: "the whole number that is not above x", args: []argument{aNumber}, gives: typeInt, one: func(v Value) Value { return whole(v, math.Floor, 0) }},
+	"hash_bucket":   {signature: "hash_bucket(text, n)", doc: "a number from 0 to n-1, always the same for the same text: hash_bucket(customer_id, 100) < 5 is a fixed 5 % of customers", args: []argument{aText, aWhole}, gives: typeInt, two: hashBucket},
+	"hour":          {signature: "hour(t, tz)", doc: "the hour of the day, 0 to 23, in a time zone such as \"Europe/Berlin\""},
+	"hours":         {signature: "hours(n)", doc: "n hours in seconds", args: []argument{aPlain}, one: seconds(3_600)},
+	"in_cidr":       {signature: "in_cidr(ip, lists.NAME)", doc: "whether the address is in one of the list's networks, IPv4 or IPv6; nil where ip is no address"},
+	"len":           {signature: "len(text)", doc: "the number of its characters", args: []argument{aText}, gives: typeInt, one: func(v Value) Value { return IntValue(int64(utf8.RuneCountInString(v.Str))) }},
+	"lower":         {signature: "lower(text)", doc: "the text in lower case", args: []argument{aText}, gives: typeText, one: textual(strings.ToLower)},
+	"max":           {signature: "max(x, y, …)", doc: "the greatest; amounts must be of one currency", args: []argument{aNumber, aNumber}, open: true, two: func(x, y Value) Value { return pick(x, y, 1) }},
+	"min":           {signature: "min(x, y, …)", doc: "the smallest; amounts must be of one currency", args: []argument{aNumber, aNumber}, open: true, two: func(x, y Value) Value { return pick(x, y, -1) }},
+	"minutes":       {signature: "minutes(n)", doc: "n minutes in seconds", args: []argument{aPlain}, one: seconds(60)},
+	"ratio":         {signature: "ratio(x, y)", doc: "x / y, and nil where y is 0", args: []argument{aNumber, aNumber}, gives: typeFloat, two: divideOrNil, maybe: true},
+	"same_currency": {signature: "same_currency(x, y)", doc: "whether two amounts can be added and compared; an empty sum goes with any", args: []argument{aMoney, aMoney}, gives: typeBool, two: sameCurrency},
+	"trim":          {signature: "trim(text)", doc: "the text without white space around it", args: []argument{aText}, gives: typeText, one: textual(strings.TrimSpace)},
+	"upper":         {signature: "upper(text)", doc: "the text in upper case", args: []argument{aText}, gives: typeText, one: textual(strings.ToUpper)},
+	"weekday":       {signature: "weekday(t, tz)", doc: "the day of the week, 1 (Monday) to 7 (Sunday), in a time zone such as \"Europe/Berlin\""},
+	"zscore":        {signature: "zscore(x, mean, sd)", doc: "(x - mean) / sd: how unusual x is; nil where sd is 0", args: []argument{aNumber, aNumber, aNumber}, gives: typeFloat, many: zscore, maybe: true},
 }
 
 // Functions lists the functions that conditions can call, by name.
@@ -71,6 +89,12 @@ func (c *compiler) call(n *ast.CallNode) operand {
 }
 
 func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) operand {
+	switch name {
+	case "in_cidr":
+		return c.inCIDR(n, arguments)
+	case "hour", "weekday":
+		return c.zoned(n, name, arguments)
+	}
 	fd := functions[name]
 	if fd == nil {
 		return c.unknownFunction(n, name, arguments)
@@ -81,8 +105,8 @@ func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) opera
 	for i, a := range arguments {
 		args[i] = c.expr(a)
 		ok = ok && args[i].typ != typeBad
-		if args[i].typ != typeBad && !fd.takes(args[i].typ) {
-			c.failAt(args[i], fmt.Sprintf("%s takes %s, not %s", name, fd.wants, args[i].typ), "it is called as "+fd.signature)
+		if want := fd.args[min(i, len(fd.args)-1)]; args[i].typ != typeBad && !want.is(args[i].typ) {
+			c.failAt(args[i], fmt.Sprintf("%s takes %s, not %s", name, want.wants, args[i].typ), "it is called as "+fd.signature)
 			ok = false
 		}
 		nils[i] = c.need(args[i], Value{})
@@ -93,12 +117,26 @@ func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) opera
 	if !ok {
 		return bad(n)
 	}
-	if fd.one != nil && len(args) != 1 || fd.two != nil && (len(args) < 2 || fd.exactly > 0 && len(args) != fd.exactly) {
+	if len(args) < len(fd.args) || len(args) > len(fd.args) && !fd.open {
 		return c.fail(n, fmt.Sprintf("%s has %d arguments here", name, len(args)), "it is called as "+fd.signature)
 	}
-	o := operand{node: n, typ: typ, maybe: fd.maybe || c.nilIn(args...), fn: applyTwo(fd.two, args, nils)}
-	if fd.one != nil {
+	if name == "hash_bucket" && args[1].konst && args[1].value.Num < 1 {
+		return c.failAt(args[1], faultBuckets, "it is called as "+fd.signature)
+	}
+	o := operand{node: n, typ: typ, maybe: c.nilIn(args...)}
+	if fd.maybe {
+		o.path = c.print(n, 0)
+		o.maybe = !c.known.notNil(o.path)
+	}
+	switch {
+	case fd.one != nil && fd.gives == typeText:
+		o.fn = applyText(fd.one, args[0].fn, nils[0])
+	case fd.one != nil:
 		o.fn = applyOne(fd.one, args[0].fn, nils[0])
+	case fd.two != nil:
+		o.fn = applyTwo(fd.two, args, nils)
+	default:
+		o.fn = applyMany(fd.many, args, nils)
 	}
 	return c.fold(o, args...)
 }
@@ -159,6 +197,24 @@ func applyTwo(call func(x, y Value) Value, args []operand, nils []Value) fn {
 	}
 }
 
+func applyMany(call func([4]Value) Value, args []operand, nils []Value) fn {
+	fns := make([]fn, len(args))
+	for i := range args {
+		fns[i] = args[i].fn
+	}
+	return func(f *frame, e *event.Event) Value {
+		var values [4]Value
+		for i, arg := range fns {
+			v := arg(f, e)
+			if v.unusable() {
+				return v.orNil(nils[i])
+			}
+			values[i] = v
+		}
+		return call(values)
+	}
+}
+
 func absolute(v Value) Value {
 	if v.Kind == KindFloat {
 		return floatValue(math.Abs(v.float()), v.Currency)
@@ -195,8 +251,37 @@ func seconds(unit int64) func(Value) Value {
 	return func(v Value) Value { return multiply(v, IntValue(unit)) }
 }
 
+// maxText bounds the texts that one condition makes.
+const maxText = 64 << 10
+
+const faultText = "limit: a condition makes at most 64 KiB of text"
+
 func textual(change func(string) string) func(Value) Value {
-	return func(v Value) Value { return Value{Kind: KindString, Str: change(v.Str)} }
+	return func(v Value) Value {
+		if len(v.Str) > maxText {
+			return FaultValue(faultText)
+		}
+		return Value{Kind: KindString, Str: change(v.Str)}
+	}
+}
+
+// applyText is applyOne for what makes a text. What where(…) makes has no frame
+// to count it in: there each text is bounded.
+func applyText(call func(Value) Value, x fn, xn Value) fn {
+	return func(f *frame, e *event.Event) Value {
+		v := x(f, e)
+		if v.unusable() {
+			return v.orNil(xn)
+		}
+		made := call(v)
+		if f == nil || made.Str == v.Str {
+			return made
+		}
+		if f.made += len(made.Str); f.made > maxText {
+			return FaultValue(faultText)
+		}
+		return made
+	}
 }
 
 func pick(x, y Value, order int) Value {
@@ -208,12 +293,4 @@ func pick(x, y Value, order int) Value {
 		return y
 	}
 	return x
-}
-
-func ratio(x, y Value) Value {
-	v := divide(x, y)
-	if v.Kind == KindFault && v.Str == faultZero {
-		return Value{}
-	}
-	return v
 }

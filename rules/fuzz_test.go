@@ -19,17 +19,23 @@ func FuzzCondition(f *testing.F) {
 		`(mfa ?? false) ? amount / 3 > 0.1e2 : not (device_id matches "^a")`, `min(amount, 5, -1) in [1, 2.5]`,
 		`all(1..9, # > 1)`, `let x = 1; x`, "if a {b} else {c}", `$env["x"]`, `a.b[1:2].c?.d()`, "`raw`", `b"x"`, `{a: 1}.a`, `x | f()`, `::now()`,
 		`9223372036854775807 + 1 > 0`, `1e400 > 0`, `0x10 > 1_0`, `occurred_at - original.occurred_at < days(1)`, "amount /* c */ > // d\n 5",
+		`hits.by(customer_id).where(severity == "high" and rule matches "^a.*b{2,5}$").within("30d").stddev(occurred_at) > 1`, `decisions.by(customer_id).ever().last(outcome) == "reject"`,
+		`refunds.by(customer_id).ever().first(mfa) and refunds.by(device_id).ever().since_last() ?? 999 <= 3600`, `refunds.by(customer_id).ever().max(occurred_at) > "2026-01-01T00:00:00Z"`,
+		`in_cidr(ip, ["10.0.0.0/8", "::/0"]) and not in_cidr(customer_id, lists.vip)`, `in_cidr(ip, [ip, 5])`, `weekday(occurred_at, "Europe/Berlin") in 6..7 or hour(occurred_at, "../x") > 5`,
+		`zscore(amount, refunds.by(customer_id).ever().avg(amount), 0) > 3`, `hash_bucket(customer_id, 100) < 5 and hash_bucket("", -1) > 0`, `distance_km(1, 2, weight, 4) > 5`, `same_currency(amount, amount / 0)`,
+		`updates.by(transaction_id).ever().last(status) in ["failed"]`, `(mfa ? nil : device_id) == "x" and true or false`, `lower(upper(trim(device_id))) == "x"`,
 	} {
 		f.Add(s)
 	}
 	schema := testSchema(f)
 	event0, original := refund(f, "customer_id=c1"), payment(f)
+	transaction := payment(f, "customer_id=c1")
 	f.Fuzz(func(t *testing.T, when string) {
 		quoted, err := json.Marshal(when)
 		if err != nil {
 			t.Skip()
 		}
-		rule := "lists: {vip: [a]}\nmacros: {big: amount > 5}\nrules: [{id: r, action: review, when: " + string(quoted) + ", message: " + string(quoted) + "}]\n"
+		rule := "lists: {vip: [a]}\nmacros: {big: amount > 5}\nrules: [{id: r, action: review, when: " + string(quoted) + ", message: " + string(quoted) + "}, {id: x, action: approve, when: amount > 1, exceptions: [{reason: x, when: " + string(quoted) + "}]}]\n"
 		s, err := LoadFS(fstest.MapFS{"a.yaml": {Data: []byte(rule)}}, "", Options{Schema: schema})
 		if err != nil {
 			if !strings.Contains(err.Error(), "a.yaml") {
@@ -48,6 +54,12 @@ func FuzzCondition(f *testing.F) {
 			}
 			v.Run(false)
 		}
+		onPayments := "rules: [{id: r, on: transactions, action: alert, when: " + string(quoted) + "}]\n"
+		if p, err := LoadFS(fstest.MapFS{"a.yaml": {Data: []byte(onPayments)}}, "", Options{Schema: schema}); err == nil {
+			v := p.Transactions.NewEvaluator()
+			v.Begin(&Input{Event: transaction})
+			v.Run(false)
+		}
 		past := refund(t, "customer_id=c1")
 		for i := range s.Series {
 			if s.Series[i].Source == "refunds" {
@@ -63,6 +75,7 @@ func FuzzFile(f *testing.F) {
 	for _, s := range []string{
 		one("amount > 5"), "a: [", "lists: {a: {file: a.csv}}\n", "rules:\n- id: &a x\n  <<: *a\n", "? a\n: b\n", "%YAML 1.1\n---\n!!map {a: !x b}\n",
 		"rules:\n  - {id: a, score: 5, when: |\n   x}\n", "macros:\n a: >-2\n   b\n",
+		"lists: {a: [x, {value: y, expires: 2026-01-01, note: z}], b: [10.0.0.0/8]}\nrules:\n- {id: r, on: transactions, action: alert, when: 'in_cidr(ip, lists.b) or ip in lists.a', exceptions: [{when: amount > 5, reason: x, owner: y, expires: 2026-12-31}], on_trip: keep}\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected messages in testdata")
@@ -28,6 +29,29 @@ func TestBadFiles(t *testing.T) {
 			golden(t, strings.TrimSuffix(path, ".yaml")+".txt", faults.Error()+"\n")
 		})
 	}
+}
+
+// TestGoodFiles loads each testdata/*.good.yaml without a warning.
+func TestGoodFiles(t *testing.T) {
+	paths, err := filepath.Glob("testdata/*.good.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no good files: %v", err)
+	}
+	for _, path := range paths {
+		set, err := Load(path, Options{Strict: true})
+		if err != nil || len(set.Warnings) > 0 {
+			t.Errorf("%s: %v\n%v", path, err, set)
+		}
+	}
+}
+
+// TestExpired loads a set on a certain day.
+func TestExpired(t *testing.T) {
+	set, err := Load("testdata/expired.yaml", Options{Now: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/expired.txt", set.Warnings.Error()+"\n")
 }
 
 func TestWarnings(t *testing.T) {

@@ -143,7 +143,7 @@ func evaluate(t testing.TB, s *Set, in Input, values past) *Result {
 		}
 		if val, ok := values[f.Text]; ok {
 			v.Values()[i] = val
-		} else if f.Aggregate != Avg {
+		} else if f.Aggregate == Count || f.Aggregate == Sum || f.Aggregate == Distinct {
 			v.Values()[i] = IntValue(0)
 		}
 	}

@@ -1,27 +1,66 @@
 package rules
 
 import (
-	"bytes"
-	"encoding/csv"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"sort"
-	"strings"
-	"unicode/utf8"
-
 	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"sort"
 
 	"github.com/goccy/go-yaml/ast"
 )
 
 // list is a set of texts that conditions ask by lists.NAME.
 type list struct {
-	name   text
-	values map[string]struct{}
-	used   bool
+	name     text
+	file     *file // that the values stand in; nil where it can't be read
+	values   map[string]entry
+	networks *networks // see networksOf
+	allNets  int8      // 1: nothing but networks, -1: other values; 0: nobody has looked
+	used     bool
+	faults   int
+}
+
+// entry is one value of a list.
+type entry struct {
+	expires      int64 // Unix milliseconds from which on it isn't in the list; never: math.MaxInt64
+	line, column int32
+}
+
+const never = math.MaxInt64
+
+// maxListFaults is how many faulty values of one list are shown.
+const maxListFaults = 10
+
+// has says whether a value is in the list at a time. That time is an event's,
+// never the clock's: the same event gives the same answer again.
+func has(values map[string]entry, value string, t int64) bool {
+	e, ok := values[value]
+	return ok && t < e.expires
+}
+
+// add enters a value. Of two that are the same the one that lasts counts.
+func (l *list) add(value string, e entry) {
+	if old, ok := l.values[value]; !ok || old.expires < e.expires {
+		l.values[value] = e
+	}
+}
+
+// at makes an error of one entry; nil where enough of them were shown.
+func (l *list) at(e entry, message, hint string) *Error {
+	l.faults++
+	if l.faults > maxListFaults {
+		return nil
+	}
+	line, column, snippet := l.file.place(l.file.offset(int(e.line), int(e.column)))
+	return &Error{File: l.file.name, Line: line, Column: column, Message: "list " + l.name.value + ": " + message, Hint: hint, Snippet: snippet}
+}
+
+// failEntry reports an entry, unless enough of its list were.
+func (d *draft) failEntry(l *list, e entry, message, hint string) {
+	if err := l.at(e, message, hint); err != nil {
+		d.errs = append(d.errs, err)
+	}
 }
 
 // fingerprint changes with the content: a series whose where(…) reads the list
@@ -34,6 +73,9 @@ func (l *list) fingerprint() string {
 	sort.Strings(values)
 	h := sha256.New()
 	for _, v := range values {
+		if e := l.values[v].expires; e != never {
+			fmt.Fprintf(h, "%d@", e)
+		}
 		fmt.Fprintf(h, "%d:%s", len(v), v)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
@@ -48,18 +90,57 @@ func (d *draft) readLists(r *reader, n ast.Node) {
 			r.errs = append(r.errs, p.key.report("", 0, fmt.Sprintf("list %s is already defined in %s", p.key.value, first.name.file.name), "rename one of them, or put their values together"))
 			continue
 		}
-		l := &list{name: p.key, values: map[string]struct{}{}}
+		l := &list{name: p.key, values: map[string]entry{}}
 		d.lists[p.key.value] = l
 		if _, ok := p.value.(*ast.SequenceNode); ok {
+			l.file = r.file
 			for _, item := range r.sequence(p.value, "list "+p.key.value) {
-				if t, ok := r.text(item, "a value of list "+p.key.value); ok {
-					l.values[t.value] = struct{}{}
-				}
+				d.readListValue(r, l, item)
 			}
+		} else {
+			d.readListFile(r, l, p.value)
+		}
+		d.warnExpired(l)
+	}
+}
+
+// readListValue reads one value of an inline list: a text, or
+// {value: x, expires: 2026-12-31, note: why}.
+func (d *draft) readListValue(r *reader, l *list, n ast.Node) {
+	what := "a value of list " + l.name.value
+	p := position(n)
+	e := entry{expires: never, line: int32(p.Line), column: int32(p.Column)}
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default:
+		if t, ok := r.text(n, what); ok {
+			l.add(t.value, e)
+		}
+		return
+	}
+	value, found := "", false
+	for _, p := range r.mapping(n, what) {
+		t, ok := r.text(p.value, p.key.value)
+		if !ok {
 			continue
 		}
-		d.readListFile(r, l, p.value)
+		switch p.key.value {
+		case "value":
+			value, found = t.value, true
+		case "expires":
+			if e.expires, ok = parseExpiry(t.value); !ok {
+				r.errs = append(r.errs, t.report("", 0, fmt.Sprintf("expires can't be %q", t.value), expiryHint))
+			}
+		case "note":
+		default:
+			r.errs = append(r.errs, p.key.report("", 0, "unknown key "+p.key.value+" of a list's value", suggestOr(p.key.value, listColumns, "it has value, expires and note")))
+		}
 	}
+	if !found {
+		r.fail(n, what+" has no value", "write {value: …, expires: 2026-12-31, note: …}, or the value alone")
+		return
+	}
+	l.add(value, e)
 }
 
 // readListFile reads {file: lists/x.csv}.
@@ -90,45 +171,24 @@ func (d *draft) readListFile(r *reader, l *list, n ast.Node) {
 	}
 }
 
-// readCSV takes the first column of a CSV file. Lines that start with # are
-// comments; a first line whose first cell is "value" or the name of a field is a
-// header.
-func (d *draft) readCSV(l *list, t text) error {
-	if !fs.ValidPath(t.value) || t.value == "." {
-		return errors.New("not a path inside the rule folder")
-	}
-	data, err := d.folder.content(t.value, maxListFile)
-	if err != nil {
-		return err
-	}
-	if !utf8.Valid(data) {
-		return errors.New("it is not UTF-8 text")
-	}
-	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))
-	in.FieldsPerRecord = -1
-	in.Comment = '#'
-	in.ReuseRecord = true
-	for first := true; ; first = false {
-		record, err := in.Read()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		value := strings.TrimSpace(record[0])
-		if value == "" || first && (value == "value" || d.isField(value)) {
+// warnExpired warns of values that are in the list no more, at the first of
+// them.
+func (d *draft) warnExpired(l *list) {
+	n, first := 0, entry{}
+	for _, e := range l.values {
+		if e.expires > d.now {
 			continue
 		}
-		l.values[strings.Clone(value)] = struct{}{}
-	}
-}
-
-func (d *draft) isField(name string) bool {
-	for _, st := range d.schema.Streams {
-		if st.Slot(name) >= 0 {
-			return true
+		n++
+		if n == 1 || e.line < first.line || e.line == first.line && e.column < first.column {
+			first = e
 		}
 	}
-	return false
+	if n == 0 {
+		return
+	}
+	if e := l.at(first, fmt.Sprintf("%d of %d values have expired and are ignored", n, len(l.values)), "remove them, or give them a later date"); e != nil {
+		e.Warning = true
+		d.errs = append(d.errs, e)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	exprast "github.com/expr-lang/expr/ast"
@@ -47,6 +48,9 @@ type draft struct {
 	errs   Errors
 
 	policyAt text
+
+	hits, decisions *event.Stream // derived ones
+	now             int64         // for warnings of what has expired
 }
 
 // macro is a named part of conditions.
@@ -59,24 +63,41 @@ type macro struct {
 }
 
 func load(f *folder, o Options) (*Set, error) {
+	d, err := readDraft(f, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(d.rules) == 0 && len(d.errs) == 0 {
+		d.errs = append(d.errs, &Error{File: f.shown(f.only), Message: "there are no rules", Hint: "a set without rules would approve every refund: write at least one, with mode: off if need be"})
+	}
+	return d.compile(o)
+}
+
+// readDraft reads all rule files of a folder. What is wrong in them is in the
+// draft's errs.
+func readDraft(f *folder, o Options) (*draft, error) {
 	if o.Schema == nil {
 		o.Schema = event.Builtin()
+	}
+	refunds := o.Schema.Stream("refunds")
+	if refunds == nil || o.Schema.Stream("transactions") == nil {
+		return nil, fmt.Errorf("the schema lacks the stream refunds or transactions")
+	}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
 	}
 	names, err := f.names()
 	if err != nil {
 		return nil, asErrors(err)
 	}
 	d := &draft{
-		folder: f, schema: o.Schema,
+		folder: f, schema: o.Schema, hits: event.Hits(refunds), decisions: event.Decisions(refunds), now: o.Now.UnixMilli(),
 		lists: map[string]*list{}, macros: map[string]*macro{}, ids: map[string]*ruleDraft{},
 	}
 	for _, name := range names {
 		d.readFile(name)
 	}
-	if len(d.rules) == 0 && len(d.errs) == 0 {
-		d.errs = append(d.errs, &Error{File: f.shown(f.only), Message: "there are no rules", Hint: "a set without rules would approve every refund: write at least one, with mode: off if need be"})
-	}
-	return d.compile(o)
+	return d, nil
 }
 
 func (d *draft) readFile(name string) {
@@ -148,7 +169,7 @@ func (d *draft) taken(name string) string {
 		return "something that conditions have already"
 	case d.schema.Stream("refunds").Slot(name) >= 0:
 		return "a field of refunds"
-	case d.schema.Stream(name) != nil || derivedStreams[name] != "":
+	case d.source(name) != nil:
 		return "a stream"
 	case functions[name] != nil:
 		return "a function"

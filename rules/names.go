@@ -40,8 +40,10 @@ func (c *compiler) identifier(n *ast.IdentifierNode) operand {
 			return bad(n) // reported with the macro
 		}
 		back := c.enter(m)
-		defer back()
-		return c.expr(m.tree)
+		o := c.expr(m.tree)
+		back()
+		o.site, o.at = c.text, n // what doesn't fit here is this place's fault
+		return o
 	}
 	if c.scope == inWhere {
 		if slot := c.stream.Slot(name); slot >= 0 {
@@ -51,6 +53,13 @@ func (c *compiler) identifier(n *ast.IdentifierNode) operand {
 			return c.fail(n, fmt.Sprintf("%s is not a field of %s: where(…) sees only the past event", name, c.stream.Name), suggest(name, fieldNames(c.stream)))
 		}
 		return c.unknown(n, fieldNames(c.stream))
+	}
+	if c.original == nil && (name == "original" || name == "refunded") {
+		hint := "the payment's own fields are written as they are: amount, status, …"
+		if c.text.macro != "" {
+			hint = "rule " + c.rule + ", which is on transactions, uses the macro"
+		}
+		return c.fail(n, name+" is not available in rules on transactions: it belongs to a refund", hint)
 	}
 	switch name {
 	case "original":
@@ -71,7 +80,7 @@ func (c *compiler) identifier(n *ast.IdentifierNode) operand {
 	if slot := c.stream.Slot(name); slot >= 0 {
 		return c.field(n, c.stream, slot)
 	}
-	if source := c.d.streamName(name); source != "" {
+	if c.d.source(name) != nil {
 		return c.fail(n, name+" is a stream, not a value", fmt.Sprintf(`write %s.by(customer_id).within("7d").count()`, name))
 	}
 	if functions[name] != nil {
@@ -90,13 +99,16 @@ func (c *compiler) unknown(n *ast.IdentifierNode, known []string) operand {
 	if hint == "" {
 		switch n.Value {
 		case "$env", "now", "today":
-			hint = "conditions see the refund only; for the present time use occurred_at"
+			hint = "conditions see the " + c.subject() + " only; for the present time use occurred_at"
 		case "null", "None", "NULL", "undefined":
 			hint = "write nil"
 		case "True", "TRUE", "False", "FALSE":
 			hint = "write " + strings.ToLower(n.Value)
 		default:
 			hint = "text is written in double quotes"
+			if c.scope == inWhere {
+				hint = "a past event's fields here: " + strings.Join(known, ", ")
+			}
 		}
 	}
 	return c.fail(n, "unknown name "+n.Value, hint)
@@ -104,10 +116,11 @@ func (c *compiler) unknown(n *ast.IdentifierNode, known []string) operand {
 
 // names are all names that a condition can use.
 func (c *compiler) names() []string {
-	names := append(fieldNames(c.stream), "original", "refunded", "amount_base", "lists")
-	for _, st := range c.d.schema.Streams {
-		names = append(names, st.Name)
+	names := append(fieldNames(c.stream), "amount_base", "lists")
+	if c.original != nil {
+		names = append(names, "original", "refunded")
 	}
+	names = append(names, c.streamNames()...)
 	macros := make([]string, 0, len(c.d.macros))
 	for m := range c.d.macros {
 		macros = append(macros, m)
@@ -173,7 +186,7 @@ func (c *compiler) member(n *ast.MemberNode) operand {
 		return c.originalMember(n, property)
 	case root.Value == "original":
 		return c.identifier(root)
-	case c.d.streamName(root.Value) != "":
+	case c.d.source(root.Value) != nil:
 		return c.past(n)
 	}
 	o := c.identifier(root)
@@ -195,7 +208,7 @@ func (c *compiler) listMember(n *ast.MemberNode, property *ast.StringNode) opera
 	}
 	l.used = true
 	c.lists = append(c.lists, l)
-	return operand{node: n, typ: typeList, list: l.values}
+	return operand{node: n, typ: typeList, list: l}
 }
 
 func (c *compiler) originalMember(n *ast.MemberNode, property *ast.StringNode) operand {

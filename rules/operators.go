@@ -2,8 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/refundguard/refundguard/rules/event"
@@ -120,6 +118,7 @@ func (c *compiler) nilIn(operands ...operand) bool {
 // fold computes at load what can't change. A constant that fails is a fault of
 // the rule.
 func (c *compiler) fold(o operand, parts ...operand) operand {
+	o.text = c.text
 	for _, p := range parts {
 		if !p.konst || p.typ == typeBad {
 			return o
@@ -127,9 +126,11 @@ func (c *compiler) fold(o operand, parts ...operand) operand {
 	}
 	v := o.fn(nil, nil)
 	if v.Kind == KindFault {
-		return c.fail(o.node, v.Str, "")
+		return c.failAt(o, v.Str, "")
 	}
-	return constant(o.node, o.typ, v)
+	k := constant(o.node, o.typ, v)
+	k.at = o.at
+	return k
 }
 
 func (c *compiler) binary(n *ast.BinaryNode) operand {
@@ -235,7 +236,24 @@ func (c *compiler) logic(n *ast.BinaryNode) operand {
 	if x.konst && x.value.Num == stop {
 		return constant(n, typeBool, x.value)
 	}
+	if x.konst != y.konst {
+		c.constantPart(x, word, stop)
+		c.constantPart(y, word, stop)
+	}
 	return c.fold(operand{node: n, typ: typeBool, fn: fn}, x, y)
+}
+
+// constantPart warns of one side of and or or that never changes.
+func (c *compiler) constantPart(o operand, word string, stop int64) {
+	if !o.konst || c.scope == inMessage {
+		return
+	}
+	message := fmt.Sprintf("this part is always %v", o.value.isTrue())
+	if o.value.Num == stop {
+		c.warning(o, message+", and with it all that "+word+" joins here", "")
+	} else {
+		c.warning(o, message+": it changes nothing", "remove it")
+	}
 }
 
 // coalesce is x ?? y.
@@ -304,7 +322,15 @@ func (c *compiler) conditional(n *ast.ConditionalNode) operand {
 		return c.fail(n.Cond, fmt.Sprintf("?: gives %s or %s", x.typ, y.typ), "both must be of one type")
 	}
 	cf, xf, yf := cond.fn, x.fn, y.fn
-	return c.fold(operand{node: n.Cond, typ: typ, maybe: x.maybe || y.maybe || x.typ == typeNil || y.typ == typeNil, fn: func(f *frame, e *event.Event) Value {
+	// What is learned of a value in one branch is not known after it, so there is
+	// nothing certain to say of a branch that is nil.
+	branches := []operand{x, y}
+	for i := range branches {
+		if branches[i].typ == typeNil {
+			branches[i].maybe = true
+		}
+	}
+	return c.fold(operand{node: n, at: n.Cond, branches: branches, typ: typ, maybe: x.maybe || y.maybe || x.typ == typeNil || y.typ == typeNil, fn: func(f *frame, e *event.Event) Value {
 		v := cf(f, e)
 		if v.unusable() {
 			v = v.orNil(cn)
@@ -317,44 +343,4 @@ func (c *compiler) conditional(n *ast.ConditionalNode) operand {
 		}
 		return yf(f, e)
 	}}, cond, x, y)
-}
-
-// textual is contains, startsWith, endsWith and matches.
-func (c *compiler) textual(n *ast.BinaryNode) operand {
-	onNil := c.nilMatch(n)
-	x, y := c.expr(n.Left), c.expr(n.Right)
-	if x.typ == typeBad || y.typ == typeBad {
-		return bad(n)
-	}
-	for _, o := range []operand{x, y} {
-		if o.typ != typeText {
-			return c.failAt(o, n.Operator+" needs text, not "+o.typ.String(), "")
-		}
-	}
-	xn, yn := c.need(x, onNil), c.need(y, onNil)
-	test := map[string]func(string, string) bool{
-		"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
-	}[n.Operator]
-	if n.Operator == "matches" {
-		if !y.konst {
-			return c.failAt(y, "the pattern of matches must be written out", `write matches "^…$"`)
-		}
-		pattern, err := regexp.Compile(y.value.Str)
-		if err != nil {
-			return c.failAt(y, "the pattern is wrong: "+strings.TrimPrefix(err.Error(), "error parsing regexp: "), "patterns are RE2: no back-references, no look-around")
-		}
-		test = func(s, _ string) bool { return pattern.MatchString(s) }
-	}
-	xf, yf := x.fn, y.fn
-	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
-		a := xf(f, e)
-		if a.unusable() {
-			return a.orNil(xn)
-		}
-		b := yf(f, e)
-		if b.unusable() {
-			return b.orNil(yn)
-		}
-		return boolValue(test(a.Str, b.Str))
-	}}, x, y)
 }

@@ -32,13 +32,20 @@ type Result struct {
 	Cause           Cause
 	Score           int64    // of the live hits
 	Severity        Severity // the greatest of the live hits; 0 without any
-	Reason          string   // of the first hit that decided; "" with CauseHold, whose reason the caller knows
+	Reason          string   // of the first hit that decided, or the one of the greatest score; "" with CauseHold, whose reason the caller knows
 	CustomerMessage string   // likewise
 	Hits            []event.Hit
 	HitRules        []*Rule // the rule of each of Hits: see Rule.Alerts
 	Errors          []event.RuleError
 	Skipped         []string
+	Excepted        []Excepted
 	Features        []event.Feature // all of Set.Features, by name
+}
+
+// Excepted is a hit that an exception turned off.
+type Excepted struct {
+	Rule   string
+	Reason string // of the exception
 }
 
 func (r *Result) reset() {
@@ -46,16 +53,17 @@ func (r *Result) reset() {
 	r.Reason, r.CustomerMessage = "", ""
 	r.Hits, r.HitRules = r.Hits[:0], r.HitRules[:0]
 	r.Errors, r.Skipped = r.Errors[:0], r.Skipped[:0]
+	r.Excepted = r.Excepted[:0]
 }
 
 // tally gathers what the live rules say. Hits are held as their index in
 // Result.Hits plus one, so that the zero tally is ready for use.
 type tally struct {
 	reject, approve, review, scored int
-	score                           int64
+	score, most                     int64 // the sum, and the greatest: that of scored
 	severity                        Severity
 	failure                         bool
-	decider                         int // index of the first hit that decided; -1: none
+	decider                         int // index of the hit that decided; -1: none
 }
 
 func (t *tally) hit(r *Rule, index int) {
@@ -75,8 +83,8 @@ func (t *tally) hit(r *Rule, index int) {
 	case ActionReview:
 		first(&t.review)
 	}
-	if r.Score > 0 {
-		first(&t.scored)
+	if r.Score > t.most {
+		t.most, t.scored = r.Score, index+1
 	}
 	t.score += r.Score // can't overflow: scores and the number of rules are bounded
 	t.severity = max(t.severity, r.Severity)

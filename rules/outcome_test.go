@@ -28,6 +28,7 @@ func TestOutcome(t *testing.T) {
 		{rules: []string{"- 39 live hit"}, want: event.Approve, cause: CauseNone, score: 39},
 		{rules: []string{"- 40 live hit"}, want: event.Review, cause: CauseReviewScore, score: 40, reason: "R0"},
 		{rules: []string{"- 20 live hit", "- 20 live hit"}, want: event.Review, cause: CauseReviewScore, score: 40, reason: "R0"},
+		{rules: []string{"- 10 live hit", "- 30 live hit", "- 30 live hit"}, want: event.Review, cause: CauseReviewScore, score: 70, reason: "R1"},
 		{rules: []string{"- 20 live no", "- 80 live hit"}, want: event.Reject, cause: CauseRejectScore, score: 80, reason: "R1"},
 		{rules: []string{"- -50 live hit", "- 80 live hit"}, want: event.Approve, cause: CauseNone, score: 30},
 		{rules: []string{"approve 0 live hit", "review 0 live hit"}, want: event.Approve, cause: CauseTrust, reason: "R0"},

@@ -9,20 +9,20 @@ import (
 	"github.com/refundguard/refundguard/rules/event"
 )
 
-// derivedStreams are streams that are made of others: the name of the stream
-// whose schema they have, "-" where it has none yet.
-var derivedStreams = map[string]string{"updates": "transactions", "hits": "-", "decisions": "-"}
+// derivedStreams are streams that the program makes of others.
+var derivedStreams = []string{"updates", "hits", "decisions"}
 
-// streamName is the name of the schema that a stream has; "" for what is no
-// stream.
-func (d *draft) streamName(name string) string {
-	if s, ok := derivedStreams[name]; ok {
-		return s
+// source is the schema of a stream's events; nil for what is no stream.
+func (d *draft) source(name string) *event.Stream {
+	switch name {
+	case "updates":
+		return d.schema.Stream("transactions")
+	case "hits":
+		return d.hits
+	case "decisions":
+		return d.decisions
 	}
-	if d.schema.Stream(name) != nil {
-		return name
-	}
-	return ""
+	return d.schema.Stream(name)
 }
 
 const pastForm = `past events are written STREAM.by(customer_id).within("7d").count()`
@@ -69,14 +69,11 @@ func (c *compiler) past(n ast.Node) operand {
 	if c.scope == inWhere || c.scope == inKey {
 		return c.fail(root, "past events can't be nested", "compare two past-events expressions with each other instead")
 	}
-	source := c.d.streamName(root.Value)
-	if source == "" {
+	stream := c.d.source(root.Value)
+	if stream == nil {
 		return c.fail(root, "unknown stream "+root.Value, suggestOr(root.Value, c.streamNames(), "streams: "+strings.Join(c.streamNames(), ", ")))
 	}
-	if source == "-" {
-		return c.fail(root, "the stream "+root.Value+" is not available yet", "streams: "+strings.Join(c.streamNames(), ", "))
-	}
-	p := pastExpr{c: c, source: root.Value, stream: c.d.schema.Stream(source), text: root.Value}
+	p := pastExpr{c: c, source: root.Value, stream: stream, text: root.Value}
 	if !p.read(root, parts) {
 		return bad(n)
 	}
@@ -86,7 +83,7 @@ func (c *compiler) past(n ast.Node) operand {
 		p.keyPaths = nil // it can be nil with any key
 	}
 	return operand{
-		node: n, at: root, typ: p.result, path: p.text, keys: p.keyPaths,
+		node: n, at: root, typ: p.result, path: p.text, keys: p.keyPaths, field: p.field,
 		maybe: maybe && !c.known.notNil(p.text),
 		fn:    func(f *frame, _ *event.Event) Value { return f.features[slot] },
 	}
@@ -97,7 +94,7 @@ func (c *compiler) streamNames() []string {
 	for _, st := range c.d.schema.Streams {
 		names = append(names, st.Name)
 	}
-	return append(names, "updates")
+	return append(names, derivedStreams...)
 }
 
 // pastExpr is a past-events expression while it is read.
@@ -118,6 +115,7 @@ type pastExpr struct {
 	ever      bool
 	aggregate Aggregate
 	column    *Column
+	field     *event.Field // whose values the expression has; nil: numbers of its own
 	result    vtype
 	nilOnNone bool // nil, not 0, where there are no events
 }
@@ -172,11 +170,11 @@ func (p *pastExpr) read(root *ast.IdentifierNode, parts []part) bool {
 		}
 	}
 	if step <= stepAggregate {
-		c.fail(at, "the expression has no aggregate", `end it with .count(), .sum(amount), .avg(amount) or .distinct(customer_id); `+pastForm)
+		c.fail(at, "the expression has no aggregate", "end it with "+aggregateForms)
 		return false
 	}
 	if p.within > maxWindow-p.delayed {
-		c.fail(at, "the window is too long", "within and delayed together are at most 10 years; all there is: .ever()")
+		c.fail(at, "the window is longer than the limit of 10 years, within and delayed together", "for all there is write .ever()")
 		return false
 	}
 	return true
@@ -201,10 +199,7 @@ func stepOf(name string) int {
 
 func partNames() []string {
 	names := []string{"by", "where", "within", "ever", "delayed"}
-	for name := range aggregates {
-		names = append(names, name)
-	}
-	return names
+	return append(names, aggregateNames()...)
 }
 
 // listVersions tells series apart whose lists have changed.
@@ -279,7 +274,7 @@ func (p *pastExpr) addKey(at ast.Node, theirs string, ours ast.Node) bool {
 		return false
 	}
 	if id, ok := ours.(*ast.IdentifierNode); ok && id.Value == theirs && c.stream.Slot(theirs) < 0 && c.macroBody(id) == nil {
-		c.fail(ours, "a refund has no field "+theirs, fmt.Sprintf("say what of the refund it equals: by({%s: …})", theirs))
+		c.fail(ours, "a "+c.subject()+" has no field "+theirs, fmt.Sprintf("say what of the %s it equals: by({%s: …})", c.subject(), theirs))
 		return false
 	}
 	field := &p.stream.Fields[slot]

@@ -49,12 +49,14 @@ var (
 	severityNames  = []string{"", "low", "medium", "high", "critical"}
 	modeNames      = []string{"", "live", "shadow", "off"}
 	onMissingNames = []string{"", "review", "skip"}
+	onTripNames    = []string{"", "keep", "shadow"}
 )
 
 func (a Action) String() string    { return actionNames[a] }
 func (s Severity) String() string  { return severityNames[s] }
 func (m Mode) String() string      { return modeNames[m] }
 func (o OnMissing) String() string { return onMissingNames[o] }
+func (o OnTrip) String() string    { return onTripNames[o] }
 
 // ParseSeverity is the severity of that name.
 func ParseSeverity(name string) (Severity, bool) {
@@ -66,16 +68,38 @@ func ParseSeverity(name string) (Severity, bool) {
 	return 0, false
 }
 
+// OnTrip says what becomes of a live rule that holds too many refunds.
+type OnTrip uint8
+
+// The choices. TripKeep is the default.
+const (
+	TripKeep   OnTrip = iota + 1 // it goes on; an alert tells of it
+	TripShadow                   // it acts as shadow until it is reset or its file changes
+)
+
+// Exception turns a rule's hit off where its condition is true.
+type Exception struct {
+	When    string // the condition as written
+	Reason  string
+	Owner   string
+	Expires int64 // Unix milliseconds from which on it is ignored, by event time; 0: never
+
+	cond fn
+}
+
 // Rule is one rule as its file says it.
 type Rule struct {
 	ID          string
 	Description string
+	On          string // the stream whose events it judges: refunds or transactions
 	When        string // the condition as written
+	Exceptions  []Exception
 	Action      Action
 	Score       int64
 	Severity    Severity
 	Reason      string
 	OnMissing   OnMissing
+	OnTrip      OnTrip
 	Mode        Mode
 	Tags        []string
 	Owner       string

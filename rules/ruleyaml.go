@@ -25,26 +25,25 @@ type ruleDraft struct {
 	id, when         text
 	message          text
 	customerMessage  text
+	trip             text // on_trip
+	exceptions       []exceptionDraft
 	saysOnMissing    bool
 	hasMessage       bool
 	hasCustomMessage bool
 }
 
+// streamsOfRules are those whose events rules can judge.
+var streamsOfRules = []string{"", "refunds", "transactions"}
+
 // ruleKeys are the keys of a rule, in the order of the documentation.
 var ruleKeys = []string{
 	"id", "description", "when", "action", "score", "severity", "reason", "message",
-	"customer_message", "on_missing", "mode", "tags", "owner", "on",
-}
-
-// laterKeys are keys that the language has and this version does not.
-var laterKeys = map[string]string{
-	"exceptions": "write the exception into the condition: … and not (…)",
-	"on_trip":    "remove it: no breaker watches rules yet",
+	"customer_message", "on_missing", "on_trip", "mode", "exceptions", "tags", "owner", "on",
 }
 
 func (d *draft) readRule(r *reader, n ast.Node) {
 	rd := &ruleDraft{Rule: &Rule{
-		Severity: Medium, OnMissing: MissingReview, Mode: Live, File: r.file.name, Line: position(n).Line,
+		On: "refunds", Severity: Medium, OnMissing: MissingReview, OnTrip: TripKeep, Mode: Live, File: r.file.name, Line: position(n).Line,
 	}}
 	before := len(r.errs)
 	pairs := r.mapping(n, "a rule")
@@ -70,7 +69,7 @@ func (d *draft) readRule(r *reader, n ast.Node) {
 	}
 	d.ids[rd.ID] = rd
 	if len(d.rules) == maxRules {
-		r.fail(n, fmt.Sprintf("more than %d rules", maxRules), "")
+		r.fail(n, fmt.Sprintf("more rules than the limit of %d", maxRules), "")
 		return
 	}
 	d.rules = append(d.rules, rd)
@@ -82,8 +81,8 @@ func (rd *ruleDraft) readKey(r *reader, p pair) {
 		rd.readTags(r, p.value)
 		return
 	}
-	if hint, ok := laterKeys[key]; ok {
-		r.errs = append(r.errs, p.key.report("", 0, key+" is not available yet", hint))
+	if key == "exceptions" {
+		rd.readExceptions(r, p.value)
 		return
 	}
 	known := false
@@ -127,6 +126,8 @@ func (rd *ruleDraft) readKey(r *reader, p pair) {
 		rd.Mode = max(Mode(choice(modeNames)), Live)
 	case "on_missing":
 		rd.OnMissing, rd.saysOnMissing = max(OnMissing(choice(onMissingNames)), MissingReview), true
+	case "on_trip":
+		rd.OnTrip, rd.trip = max(OnTrip(choice(onTripNames)), TripKeep), t
 	case "score":
 		v, err := strconv.ParseInt(t.value, 10, 64)
 		if err != nil || v < -maxScore || v > maxScore {
@@ -143,13 +144,7 @@ func (rd *ruleDraft) readKey(r *reader, p pair) {
 	case "customer_message":
 		rd.customerMessage, rd.hasCustomMessage = t, true
 	case "on":
-		switch t.value {
-		case "refunds":
-		case "transactions":
-			fail("rules on transactions are not available yet", "remove the rule, or write it over refunds: transactions.by(…) sees past payments")
-		default:
-			fail(fmt.Sprintf("on can't be %q", t.value), suggestOr(t.value, []string{"refunds", "transactions"}, "it is refunds"))
-		}
+		rd.On = streamsOfRules[max(choice(streamsOfRules), 1)]
 	}
 }
 
@@ -177,11 +172,30 @@ func (rd *ruleDraft) require(r *reader, n ast.Node) {
 		r.fail(n, "the rule has neither action nor score: its hits would do nothing", "add action: approve, review, reject or alert, or score: 40")
 	}
 	if len(rd.when.value) > maxCondition {
-		r.errs = append(r.errs, rd.when.report("", 0, fmt.Sprintf("the condition is longer than %d bytes", maxCondition), "split the rule, or put values in a list"))
+		r.errs = append(r.errs, rd.when.report("", 0, fmt.Sprintf("the condition is longer than the limit of %d bytes", maxCondition), "split the rule, or put values in a list"))
+	}
+	rd.requireOn(r, n, has)
+	if rd.OnTrip == TripShadow && (rd.Action == ActionReject || rd.Severity == Critical) {
+		r.errs = append(r.errs, rd.trip.report("", 0, "on_trip can't be shadow for a reject rule or a critical one", "such a rule stays live however much it holds: remove on_trip"))
 	}
 	for _, t := range []text{rd.message, rd.customerMessage} {
 		if utf8.RuneCountInString(t.value) > maxTemplate {
-			r.errs = append(r.errs, t.report("", 0, fmt.Sprintf("the message is longer than %d characters", maxTemplate), ""))
+			r.errs = append(r.errs, t.report("", 0, fmt.Sprintf("the message is longer than the limit of %d characters", maxTemplate), ""))
+		}
+	}
+}
+
+// requireOn finds what a rule on transactions can't have.
+func (rd *ruleDraft) requireOn(r *reader, n ast.Node, has map[string]bool) {
+	if rd.On != "transactions" {
+		return
+	}
+	if rd.Action != ActionAlert && has["action"] {
+		r.fail(n, fmt.Sprintf("a rule on transactions can only alert, and its action is %q", rd.Action), "write action: alert")
+	}
+	for _, key := range []string{"score", "customer_message", "on_trip"} {
+		if has[key] {
+			r.fail(n, key+" does nothing in a rule on transactions: it decides no refund", "remove "+key)
 		}
 	}
 }

@@ -66,8 +66,14 @@ func (s *Series) Currency(e *event.Event) event.Currency {
 	return event.Currency(e.Vals[s.currency].Num)
 }
 
+// Text is the text of a ColumnText of an event that has it.
+func (s *Series) Text(e *event.Event, column int) string {
+	return e.Str(s.Columns[column].slot)
+}
+
 // Values writes the event's columns to dst, which must be as long as Columns.
-// Bit c of present says that column c has a value.
+// Bit c of present says that column c has a value. A ColumnText is written as 0:
+// the caller puts there what its store has for Text.
 func (s *Series) Values(e *event.Event, dst []int64) (present uint32) {
 	for i := range s.Columns {
 		c := &s.Columns[i]
@@ -76,9 +82,12 @@ func (s *Series) Values(e *event.Event, dst []int64) (present uint32) {
 			continue
 		}
 		present |= 1 << uint(i)
-		if c.Kind == ColumnHash {
+		switch c.Kind {
+		case ColumnHash:
 			dst[i] = hashField(e, c, s.currency)
-		} else {
+		case ColumnText:
+			dst[i] = 0 // Num is not the text's: an enum's index, a currency
+		default:
 			dst[i] = e.Vals[c.slot].Num
 		}
 	}

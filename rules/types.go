@@ -47,18 +47,20 @@ func typeOf(t event.Type) vtype {
 
 // operand is a checked and compiled expression.
 type operand struct {
-	node  ast.Node
-	text  *text // that node stands in
-	typ   vtype
-	field *event.Field // the field that it reads, for its known values
-	fn    fn
-	konst bool                // its value is always value
-	value Value               // with konst
-	maybe bool                // it may be nil
-	path  string              // its canonical text, where a test against nil can tell of it
-	keys  []string            // past events: what is nil where the value is
-	at    ast.Node            // where to point at; nil: node
-	list  map[string]struct{} // typeList: lists.NAME
+	node     ast.Node
+	text     *text // that node stands in
+	typ      vtype
+	field    *event.Field // the field that it reads, for its known values
+	fn       fn
+	konst    bool      // its value is always value
+	value    Value     // with konst
+	maybe    bool      // it may be nil
+	path     string    // its canonical text, where a test against nil can tell of it
+	keys     []string  // past events: what is nil where the value is
+	branches []operand // of ?:, instead of maybe's cause
+	site     *text     // that at stands in; nil: text
+	at       ast.Node  // where to point at; nil: node
+	list     *list     // typeList: lists.NAME
 }
 
 func constant(n ast.Node, t vtype, v Value) operand {

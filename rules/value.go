@@ -96,9 +96,9 @@ func (v Value) appendText(dst []byte) []byte {
 	return append(dst, "nil"...)
 }
 
-// feature is the value as the decision shows it.
-func (v Value) feature(name string) event.Feature {
-	f := event.Feature{Name: name}
+// show writes the value as the decision shows it; the name stays.
+func (v Value) show(f *event.Feature) {
+	f.Kind, f.Currency, f.Num, f.Float, f.Str = event.FeatureNil, 0, 0, 0, ""
 	switch v.Kind {
 	case KindBool:
 		f.Kind, f.Num = event.FeatureBool, v.Num
@@ -115,5 +115,4 @@ func (v Value) feature(name string) event.Feature {
 	case KindFault, kindMissing:
 		f.Kind, f.Str = event.FeatureError, v.Str
 	}
-	return f
 }

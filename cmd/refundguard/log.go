@@ -41,7 +41,7 @@ func newLogger(c logConfig, w io.Writer) *slog.Logger {
 	case c.Format == "json":
 		return slog.New(slog.NewJSONHandler(w, options))
 	case c.Format == "auto" && isFile && term.IsTerminal(int(file.Fd())):
-		return slog.New(tint.NewHandler(w, &tint.Options{
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "",
 		}))
 	}

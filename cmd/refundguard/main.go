@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // rules name time zones, whatever the machine has
 
 	"github.com/spf13/cobra"
 

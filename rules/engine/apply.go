@@ -2,12 +2,12 @@ package engine
 
 import (
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/refundguard/refundguard/rules/event"
-	"github.com/refundguard/refundguard/rules/window"
 )
 
 // original is what is kept of a transaction: its packed record, and the chain
@@ -44,21 +44,16 @@ func (e *Engine) Apply(items []*Item) {
 
 func (e *Engine) admitAll(w int, items []*Item) {
 	wk, sh := e.workers[w], e.shards[w]
-	for i := range wk.out {
-		wk.out[i] = wk.out[i][:0]
-	}
-	// The keys routed below alias scratch, until the second pass has copied
-	// them.
-	wk.scratch = wk.scratch[:0]
+	wk.reset()
 	for _, it := range items {
 		if it == nil || e.owner(it.id) != w {
 			continue
 		}
 		switch it.Fate = e.admit(sh, wk, it); it.Fate {
 		case Fresh:
-			e.route(wk, it, e.byStream[it.Stream])
+			e.route(wk, &it.Event, it.id, e.byStream[it.Stream])
 		case Update:
-			e.route(wk, it, e.updates)
+			e.route(wk, &it.Event, it.id^it.content, e.updates) // updates of one transaction share its id
 		}
 	}
 }
@@ -70,6 +65,9 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 		content, known := sh.ids[it.Stream].put(it.id, ev.ID())
 		if !known {
 			*content = it.content
+			if it.Stream == e.refunds && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
+				sh.moved[strings.Clone(ev.ID())] = ev.Time
+			}
 			return Fresh
 		}
 		if *content == it.content {
@@ -101,16 +99,25 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 	return Update
 }
 
-// route computes an event's key in each of the series and sends it to the
+// reset forgets what was routed. The keys of what is routed next alias scratch
+// until insertAll has copied them.
+func (wk *worker) reset() {
+	for i := range wk.out {
+		wk.out[i] = wk.out[i][:0]
+	}
+	wk.scratch = wk.scratch[:0]
+}
+
+// route computes an event's key in each of the stores and sends it to the
 // shard of that key.
-func (e *Engine) route(wk *worker, it *Item, series []int) {
-	for _, i := range series {
+func (e *Engine) route(wk *worker, ev *event.Event, id uint64, stores []int) {
+	for _, i := range stores {
 		def := e.stores[i].def
-		if !def.Match(&it.Event) {
+		if !def.Match(ev) {
 			continue
 		}
 		start := len(wk.scratch)
-		b, ok := def.AppendKey(wk.scratch, &it.Event)
+		b, ok := def.AppendKey(wk.scratch, ev)
 		if !ok {
 			wk.scratch = b[:start]
 			continue
@@ -119,23 +126,17 @@ func (e *Engine) route(wk *worker, it *Item, series []int) {
 		key := unsafe.String(unsafe.SliceData(b[start:]), len(b)-start)
 		hash := xxh3.HashString(key)
 		dest := e.owner(hash)
-		wk.out[dest] = append(wk.out[dest], op{item: it, series: i, hash: hash, key: key})
+		wk.out[dest] = append(wk.out[dest], op{event: ev, id: id, store: i, hash: hash, key: key})
 	}
 }
 
+// insertAll enters what was routed to shard w.
 func (e *Engine) insertAll(w int) {
 	wk := e.workers[w]
 	for _, from := range e.workers {
 		for i := range from.out[w] {
 			o := &from.out[w][i]
-			s := e.stores[o.series]
-			ev := window.Event{Time: o.item.Event.Time, ID: o.item.id, Values: wk.values[:len(s.def.Columns)]}
-			if o.item.Fate == Update {
-				ev.ID ^= o.item.content // updates of one transaction have its id
-			}
-			ev.Present = s.def.Values(&o.item.Event, ev.Values)
-			ev.Currency = uint16(s.def.Currency(&o.item.Event))
-			s.shards[w].Insert(o.hash, o.key, &ev)
+			e.stores[o.store].insert(w, o, wk.values)
 		}
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
-	"github.com/refundguard/refundguard/rules/window"
 )
 
 // reserved is the sum of the refunds of one transaction that were decided and
@@ -19,13 +17,6 @@ type reserved struct {
 	amount   int64
 	currency event.Currency
 	mixed    bool
-}
-
-// found is one lookup's key in its store.
-type found struct {
-	store *window.Store
-	key   window.Key
-	ok    bool
 }
 
 // Emit takes one decision. It runs on worker w, at the same time as those of
@@ -70,95 +61,19 @@ func (e *Engine) reservation(it *Item) int {
 func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Result)) {
 	wk := e.workers[w]
 	in := rules.Input{Event: &it.Event, Original: e.original(wk, it), Refunded: e.reservedFor(it)}
-	for i, k := range wk.eval.Begin(&in) {
-		wk.found[i] = e.find(i, k)
-	}
 	d := &wk.decision
-	e.evaluateFeatures(wk, it)
-	d.Warming = e.warming(d.Warming[:0], it)
+	e.lookUp(wk, onRefunds, &in, it.id)
+	d.Warming = e.warming(d.Warming[:0], onRefunds, it.Event.Time)
 	hold := it.Hold != "" || it.Degraded && e.cfg.HoldDegraded || len(d.Warming) > 0 && e.cfg.HoldWarming
-	res := wk.eval.Run(hold)
+	res := wk.evals[onRefunds].Run(hold)
 	if res.Outcome != event.Reject {
 		e.reserve(it)
 	}
 	e.describe(wk, it, in.Original, res)
+	if e.derived.any() {
+		wk.decided = append(wk.decided, derived{it, Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: slices.Clone(res.Hits)}})
+	}
 	emit(d, res)
-}
-
-func (e *Engine) find(lookup int, k rules.LookupKey) found {
-	if k.Nil {
-		return found{}
-	}
-	key := unsafe.String(unsafe.SliceData(k.Bytes), len(k.Bytes))
-	hash := xxh3.HashString(key)
-	f := found{store: e.stores[e.set.Lookups[lookup].Series].shards[e.owner(hash)]}
-	f.key, f.ok = f.store.Find(hash, key)
-	return f
-}
-
-// evaluateFeatures computes every past-events expression, whatever the rules
-// will read of it: the decision shows them all.
-func (e *Engine) evaluateFeatures(wk *worker, it *Item) {
-	values := wk.eval.Values()
-	for i := range e.set.Features {
-		f := &e.set.Features[i]
-		at := wk.found[f.Lookup]
-		if at.store == nil {
-			continue // the key is nil, and so is the value
-		}
-		span := window.Span{From: math.MinInt64, To: it.Event.Time - f.Delayed}
-		if !f.Ever {
-			span.From = span.To - f.Within
-		}
-		if e.isRefunds(f) {
-			span.HasSkip, span.Skip, span.SkipTime = true, it.id, it.Event.Time
-		}
-		values[i] = e.aggregate(wk, f, at, span)
-	}
-}
-
-func (e *Engine) isRefunds(f *rules.Feature) bool {
-	return e.set.Series[e.set.Lookups[f.Lookup].Series].Source == "refunds"
-}
-
-func (e *Engine) aggregate(wk *worker, f *rules.Feature, at found, span window.Span) rules.Value {
-	switch f.Aggregate {
-	case rules.Count:
-		if !at.ok {
-			return rules.IntValue(0)
-		}
-		return rules.IntValue(at.store.Count(at.key, span))
-	case rules.Distinct:
-		if !at.ok {
-			return rules.IntValue(0)
-		}
-		return rules.IntValue(at.store.Distinct(at.key, f.Column, span, &wk.distinct))
-	}
-	if !at.ok {
-		return f.Total(0, 0, 0)
-	}
-	total, n, currency, err := at.store.Sum(at.key, f.Column, span)
-	if err != nil {
-		return rules.FaultValue(f.Text + ": " + err.Error())
-	}
-	return f.Total(total, n, event.Currency(currency))
-}
-
-// warming lists the expressions whose window reaches back further than what
-// their series holds.
-func (e *Engine) warming(dst []string, it *Item) []string {
-	for i := range e.set.Features {
-		f := &e.set.Features[i]
-		since := e.stores[e.set.Lookups[f.Lookup].Series].since
-		if since == math.MinInt64 {
-			continue
-		}
-		if f.Ever || it.Event.Time-f.Delayed-f.Within < since {
-			dst = append(dst, f.Text)
-		}
-	}
-	slices.Sort(dst)
-	return dst
 }
 
 // reservedFor is what is already refunded of the transaction that a refund

@@ -74,6 +74,10 @@ type Config struct {
 	// than they reach back.
 	ReadAhead int64
 
+	// ExactEvents is how many events per key and series are kept one by one
+	// before the oldest go to buckets; 0: the default of package window.
+	ExactEvents int
+
 	// Whether decisions over state that is incomplete, or over windows that are
 	// still filling, must not approve.
 	HoldDegraded, HoldWarming bool
@@ -83,9 +87,11 @@ type Config struct {
 type Engine struct {
 	cfg      Config
 	set      *rules.Set
-	stores   []*series // by index in set.Series
-	byStream [][]int   // stream index -> indices in stores
-	updates  []int     // those on the stream updates
+	stores   []*store
+	byStream [][]int // stream index -> indices in stores
+	updates  []int   // those on the stream updates
+	derived  derivation
+	plans    [2]plan // what to find and compute for refunds, and for transactions
 	shards   []*shard
 	workers  []*worker
 	newest   int64 // greatest event time applied
@@ -102,13 +108,6 @@ type slots struct {
 	rfTransaction, rfAmount, rfCurrency, rfCustomer, rfMerchant, rfMethod int
 }
 
-// series is the store of one past-events series in every shard.
-type series struct {
-	def    *rules.Series
-	shards []*window.Store
-	since  int64 // event time from which it is complete; MinInt64: always was
-}
-
 // shard is the state that one worker owns.
 type shard struct {
 	keys      *arena
@@ -116,17 +115,21 @@ type shard struct {
 	updates   []update
 	ids       []*table[uint64] // by stream, content hash; nil for transactions
 	refunded  *table[reserved]
+	filled    []marks          // by stream, updates last, of ids and originals: see Fill
+	moved     map[string]int64 // refund id -> Event.Time, where that isn't occurred_at
 }
 
 // worker is the scratch of one worker.
 type worker struct {
-	eval     *rules.Evaluator
+	evals    [2]*rules.Evaluator // by plan
+	found    [2][]found          // likewise, by index in finds
+	decided  []derived           // since the last Derive
+	fill     []int
 	out      [][]op // by destination shard
 	scratch  []byte
 	values   []int64
 	packed   []byte
 	original event.Event
-	found    []found
 	due      []int32
 	decision event.Decision
 	shown    event.Original
@@ -135,10 +138,11 @@ type worker struct {
 
 // op is one insertion into a series, routed to the shard of its key.
 type op struct {
-	item   *Item
-	series int
-	hash   uint64
-	key    string
+	event *event.Event
+	id    uint64
+	store int
+	hash  uint64
+	key   string
 }
 
 // New makes an empty engine that runs set.
@@ -158,7 +162,7 @@ func New(cfg Config, set *rules.Set) *Engine {
 	}
 	for range cfg.Workers {
 		keys := &arena{}
-		sh := &shard{keys: keys, originals: newTable[original](keys), refunded: newTable[reserved](keys)}
+		sh := &shard{keys: keys, originals: newTable[original](keys), refunded: newTable[reserved](keys), moved: map[string]int64{}}
 		for range cfg.Schema.Streams {
 			sh.ids = append(sh.ids, newTable[uint64](keys))
 		}
@@ -203,96 +207,6 @@ const parallelFrom = 32
 // owner is the shard of a key hash.
 func (e *Engine) owner(hash uint64) int {
 	return int((hash >> 32) * uint64(len(e.shards)) >> 32)
-}
-
-// SetRules makes set the rules of the decisions that follow. A series that the
-// old set had too keeps its history; a new one begins empty and is reported as
-// warming until a window has passed, unless nothing was applied before.
-func (e *Engine) SetRules(set *rules.Set) {
-	old := map[string]*series{}
-	for _, s := range e.stores {
-		old[s.def.Name] = s
-	}
-	e.set, e.stores, e.updates = set, nil, nil
-	e.byStream = make([][]int, len(e.cfg.Schema.Streams))
-	for i := range set.Series {
-		def := &set.Series[i]
-		s, ok := old[def.Name]
-		if !ok || !sameStore(s.def, def) {
-			s = &series{since: math.MinInt64}
-			if e.newest != math.MinInt64 {
-				s.since = e.newest
-			}
-			for range e.shards {
-				s.shards = append(s.shards, window.New(e.spec(def)))
-			}
-		}
-		s = &series{def: def, shards: s.shards, since: s.since}
-		e.stores = append(e.stores, s)
-		if def.Source == "updates" {
-			e.updates = append(e.updates, i)
-			continue
-		}
-		for j, st := range e.cfg.Schema.Streams {
-			if st.Name == def.Source {
-				e.byStream[j] = append(e.byStream[j], i)
-			}
-		}
-	}
-	for _, w := range e.workers {
-		w.eval = set.NewEvaluator()
-		w.found = make([]found, len(set.Lookups))
-	}
-}
-
-// spec says what a series' store must keep.
-func (e *Engine) spec(def *rules.Series) window.Spec {
-	s := window.Spec{Horizon: e.horizon(def), Columns: len(def.Columns)}
-	for i, c := range def.Columns {
-		if c.Kind != rules.ColumnMoney {
-			s.Plain |= 1 << i
-		}
-	}
-	return s
-}
-
-// horizon is what a series' store must keep. The store keeps twice as much
-// behind a key's newest event, so that refunds up to a window late are exact;
-// a short window must reach over what is read ahead, too.
-func (e *Engine) horizon(def *rules.Series) int64 {
-	if def.Horizon == 0 {
-		return 0
-	}
-	return max(def.Horizon, (def.Horizon+e.cfg.ReadAhead+1)/2)
-}
-
-// sameStore reports whether what a store kept for the definition old serves
-// the definition def.
-func sameStore(old, def *rules.Series) bool {
-	if len(old.Columns) != len(def.Columns) || old.Horizon != 0 && (def.Horizon == 0 || def.Horizon > old.Horizon) {
-		return false
-	}
-	for i := range old.Columns {
-		if old.Columns[i] != def.Columns[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// Incomplete says that events before the given event time are missing from a
-// stream (its topic no longer holds them), so that windows reaching further
-// back are warming.
-func (e *Engine) Incomplete(stream int, since int64) {
-	lists := [][]int{e.byStream[stream]}
-	if stream == e.transactions {
-		lists = append(lists, e.updates)
-	}
-	for _, list := range lists {
-		for _, i := range list {
-			e.stores[i].since = max(e.stores[i].since, since)
-		}
-	}
 }
 
 // Stats are sizes of the state.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,10 @@ rules:
   - {id: d, score: 8, on_missing: skip, when: 'updates.by(customer_id).ever().count() > 0'}
   - {id: e, score: 16, on_missing: skip, when: 'refunds.by({instrument_id: original.instrument_id}).within("1d").count() > 0'}
   - {id: f, score: 32, on_missing: skip, when: 'refunds.by(customer_id, device_id).where(amount > 5).within("1d").sum(amount) >= 50'}
+  - {id: g, mode: shadow, on_missing: skip, score: 1, when: 'transactions.by(customer_id).within("3h").min(amount) + transactions.by(customer_id).within("3h").max(amount) > 0'}
+  - {id: i, mode: shadow, on_missing: skip, score: 1, when: 'transactions.by(customer_id).within("3h").stddev(amount) > 0'}
+  - {id: j, mode: shadow, on_missing: skip, score: 1, when: 'transactions.by(customer_id).within("3h").first(device_id) == transactions.by(customer_id).within("3h").last(device_id)'}
+  - {id: l, mode: shadow, on_missing: skip, score: 1, when: 'transactions.by(customer_id).within("3h").since_last() > 0'}
 policy: {review_at: 40}
 `
 
@@ -173,6 +178,25 @@ func (m *model) decide(r row) string {
 		}
 		features["b"] = fmt.Sprint(len(customers))
 	}
+	ofCustomer := past(func(p row) bool { return !p.refund && !p.update && p.customer == r.customer && r.customer > 0 }, r.minute-180, r.minute)
+	slices.SortFunc(ofCustomer, func(a, b row) int { return cmp.Or(cmp.Compare(a.minute, b.minute), cmp.Compare(a.id, b.id)) })
+	for _, letter := range []string{"g", "h", "i", "j", "k", "l"} {
+		features[letter] = none
+	}
+	if n := len(ofCustomer); n > 0 {
+		least, greatest, total, squares := 1<<40, 0, 0, 0
+		for _, p := range ofCustomer {
+			least, greatest, total, squares = min(least, p.cents), max(greatest, p.cents), total+p.cents, squares+p.cents*p.cents
+			if p.device > 0 {
+				if features["k"] = fmt.Sprint(p.device); features["j"] == none {
+					features["j"] = fmt.Sprint(p.device)
+				}
+			}
+		}
+		features["g"], features["h"] = fmt.Sprint(least), fmt.Sprint(greatest)
+		features["i"] = fmt.Sprintf("%.6f", math.Sqrt(float64(n*squares-total*total))/float64(n)/100)
+		features["l"] = fmt.Sprint(60 * (r.minute - ofCustomer[n-1].minute))
+	}
 	score := 0
 	for i, rule := range []struct {
 		feature string
@@ -207,12 +231,25 @@ func describe(d *event.Decision) string {
 			`updates.by(customer_id).ever().count()`:                                        "d",
 			`refunds.by({instrument_id: original.instrument_id}).within("1d").count()`:      "e",
 			`refunds.by(customer_id, device_id).where(amount > 5).within("1d").sum(amount)`: "f",
+			`transactions.by(customer_id).within("3h").min(amount)`:                         "g",
+			`transactions.by(customer_id).within("3h").max(amount)`:                         "h",
+			`transactions.by(customer_id).within("3h").stddev(amount)`:                      "i",
+			`transactions.by(customer_id).within("3h").first(device_id)`:                    "j",
+			`transactions.by(customer_id).within("3h").last(device_id)`:                     "k",
+			`transactions.by(customer_id).within("3h").since_last()`:                        "l",
 		}[f.Name]
 		switch f.Kind {
 		case event.FeatureNil:
 			features[letter] = "null"
 		case event.FeatureMoney:
 			features[letter] = fmt.Sprint(f.Num / 100)
+		case event.FeatureFloat:
+			features[letter] = fmt.Sprintf("%.6f", f.Float)
+			if letter == "l" {
+				features[letter] = fmt.Sprint(f.Float)
+			}
+		case event.FeatureString:
+			features[letter] = f.Str
 		default:
 			features[letter] = fmt.Sprint(f.Num)
 		}
@@ -265,7 +302,7 @@ func run(t *rapid.T, schema *event.Schema, set *rules.Set, workers, chunk int, o
 func TestDecisionsEqualTheObviousModelInAnyOrder(t *testing.T) {
 	schema := event.Builtin()
 	set := loadSet(t, schema, modelRules)
-	if len(set.Features) != 6 {
+	if len(set.Features) != 12 {
 		t.Fatalf("%d features", len(set.Features))
 	}
 	rapid.Check(t, func(t *rapid.T) {

@@ -39,6 +39,16 @@ func (t *table[V]) get(hash uint64, key string) *V {
 	return nil
 }
 
+// locate is get, with where the entry is: it stays there.
+func (t *table[V]) locate(hash uint64, key string) (segment, index int, v *V) {
+	segment = int(hash % tableSegments)
+	s := &t.segments[segment]
+	if index = s.find(t.keys, hash, key); index < 0 {
+		return segment, index, nil
+	}
+	return segment, index, &s.entries[index].val
+}
+
 // put returns the value of a key, and whether it was there; if not, it is
 // entered as the zero value.
 func (t *table[V]) put(hash uint64, key string) (*V, bool) {

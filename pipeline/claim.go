@@ -1,0 +1,70 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Whoever initialises the transactional.id last owns it. The errors by which
+// the cluster tells the one before are not only for that: a transaction that
+// took too long, or a commit that was asked for again, ends in the same ones
+// (KIP-890 reads the epoch before the current one as a repeated request). So a
+// session claims the progress before it works, by writing its name, and one
+// that is told that it was replaced looks whose name is there.
+
+// notReplaced refuses to take the transactional.id back from an instance that
+// claimed the progress after one of this process's sessions.
+func (s *session) notReplaced(ctx context.Context) error {
+	if !s.cfg.claimed {
+		return nil
+	}
+	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
+	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance {
+		return &fatalError{fmt.Errorf("%w: instance %s writes the progress now", ErrFenced, last.Writer.Instance)}
+	}
+	return err
+}
+
+// claim writes the last progress again, in the name of this session.
+func (s *session) claim(ctx context.Context, last *progress) error {
+	s.seen = last.Writer
+	mine := *last
+	mine.Writer = s.cfg.writer
+	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}); err != nil {
+		return fmt.Errorf("claiming the progress: %w", err)
+	}
+	s.cfg.committed(&mine)
+	return nil
+}
+
+// A successor claims what it took as soon as it has read the progress.
+const claimTimeout = 3 * time.Second
+
+// contested reports whether an error may mean that another instance has the
+// transactional.id.
+func contested(err error) bool {
+	return slices.ContainsFunc([]error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID,
+		kerr.InvalidTxnState, kerr.InvalidProducerIDMapping}, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// contest turns such an error into ErrFenced if another instance has claimed
+// the progress since this session began.
+func (s *session) contest(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	for {
+		last, readErr := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
+		if readErr == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != s.seen {
+			return &fatalError{fmt.Errorf("%w: instance %s writes the progress now (%w)", ErrFenced, last.Writer.Instance, err)}
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
+	}
+}

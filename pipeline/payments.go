@@ -1,0 +1,137 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// Rules on transactions: each new transaction waits until it is due, like a
+// refund, and then for every live rule that hits one alert goes out. Nothing
+// waits where there are no such rules.
+
+// deciding are the partitions whose records wait for a decision.
+func (s *session) deciding() []*partition {
+	if s.payments == nil || !s.payments.decides {
+		return s.refunds.partitions
+	}
+	all := make([]*partition, 0, len(s.refunds.partitions)+len(s.payments.partitions))
+	return append(append(all, s.refunds.partitions...), s.payments.partitions...)
+}
+
+// dropPending forgets what waits: the rules that it waited for are gone.
+func (in *input) dropPending() {
+	for _, p := range in.partitions {
+		p.pending, p.pendingAt = nil, 0
+	}
+}
+
+// beginPayments is the first start of rules on transactions: those before
+// decide_from are not evaluated. Where it isn't set there are no refunds yet,
+// and transactions that are there already are history.
+func (s *session) beginPayments(ctx context.Context, df decideFrom) error {
+	if s.payments == nil || !s.payments.decides {
+		return nil
+	}
+	if !df.set {
+		df = decideFrom{set: true, latest: true}
+	}
+	from, err := df.resolve(ctx, s.adm, s.payments.stream.Topic, len(s.payments.partitions))
+	if err != nil {
+		return err
+	}
+	for i, p := range s.payments.partitions {
+		p.decideFrom = from[i]
+	}
+	return nil
+}
+
+// passPayments goes through the transactions that wait, in the order of each
+// partition, as far as they are due.
+func (s *session) passPayments(d *due, now time.Time) bool {
+	if s.payments == nil || !s.payments.decides {
+		return false
+	}
+	s.payRecs, s.payItems = s.payRecs[:0], s.payItems[:0]
+	passed := false
+	for _, p := range s.payments.partitions {
+		for h := p.head(); h != nil; h = p.head() {
+			if h.decidable() {
+				ok, degraded := d.of(h)
+				if !ok {
+					break
+				}
+				h.Degraded = degraded
+				s.payRecs, s.payItems = append(s.payRecs, h), append(s.payItems, &h.Item)
+			}
+			passed = true
+			p.pop()
+		}
+	}
+	s.evaluateDue(now)
+	return passed
+}
+
+// evaluated is what a worker made of one transaction.
+type evaluated struct {
+	alerts []encodedAlert
+	hits   []*rules.Rule
+	failed []string // rules
+}
+
+func (s *session) evaluateDue(now time.Time) {
+	if len(s.payRecs) == 0 {
+		return
+	}
+	outs := make([]evaluated, len(s.payRecs))
+	s.engine.Evaluate(s.payItems, func(w, i int, res *rules.Result) {
+		if len(res.Hits)+len(res.Errors) > 0 {
+			outs[i] = s.describeHits(w, s.payRecs[i], res, now)
+		}
+	})
+	for i := range outs {
+		for _, a := range outs[i].alerts {
+			s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.id), Value: a.body})
+		}
+		for _, r := range outs[i].hits {
+			s.metrics.hits.WithLabelValues(r.ID, r.Mode.String()).Inc()
+		}
+		for _, id := range outs[i].failed {
+			s.metrics.ruleErrors.WithLabelValues(id).Inc()
+		}
+	}
+	clear(s.payRecs)
+	clear(s.payItems)
+}
+
+// describeHits makes the alerts of one transaction. It runs on worker w.
+func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.Time) (out evaluated) {
+	ev, st := &rec.Event, rec.Event.Stream
+	text := func(field string) string { return ev.Str(st.Slot(field)) }
+	for i, rule := range res.HitRules {
+		out.hits = append(out.hits, rule)
+		if rule.Mode != rules.Live {
+			continue
+		}
+		hit := &res.Hits[i]
+		a := event.Alert{AlertID: paymentAlertID(ev.ID(), hit.Rule), Rule: hit.Rule, Severity: hit.Severity,
+			TransactionID: ev.ID(), CustomerID: text("customer_id"), MerchantID: text("merchant_id"),
+			DeviceID: text("device_id"), InstrumentID: text("instrument_id"),
+			Amount: event.Money(ev.Vals[st.Slot("amount")].Num), Currency: event.Currency(ev.Vals[st.Slot("currency")].Num),
+			Message: hit.Message, At: now.UnixMilli()}
+		out.alerts = append(out.alerts, encodedAlert{a.AlertID, s.writers[w].encode(a.Append)})
+	}
+	for _, e := range res.Errors {
+		out.failed = append(out.failed, e.Rule)
+	}
+	return out
+}
+
+// paymentAlertID names the alert of a rule's hit on a transaction.
+func paymentAlertID(transaction, rule string) string {
+	return event.AlertID("transaction", transaction, rule)
+}

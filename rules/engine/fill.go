@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"math"
+	"slices"
+)
+
+// A store that a reload makes misses what was applied before. Everything since
+// goes into it like into any other; filling it is to give it, again and in any
+// order, the records that were applied before. What a store holds is a function
+// of the set of its events, so that afterwards it is what it would be had it
+// been there from the start:
+//
+//   - A record that was applied is the event of its id, or an update, if the
+//     tables of ids say so: the same tables that told it apart when it was
+//     applied. No record below the offsets of the reload is new to them.
+//   - Each event is entered once: it is marked in those tables. (Windows keep the
+//     events of a busy key in buckets, and don't know one from another there.)
+//   - A filling that was not finished is worth nothing. Its stores are made anew
+//     by the next SetRules.
+
+// Filling lists the streams (indices in the schema) whose records stores miss;
+// derived says that some of these make hits or decisions.
+func (e *Engine) Filling() (streams []int, derived bool) {
+	for i, st := range e.cfg.Schema.Streams {
+		if slices.ContainsFunc(e.stores, func(s *store) bool { return s.filling && s.madeOf(st.Name) }) {
+			streams = append(streams, i)
+		}
+	}
+	for _, s := range e.stores {
+		derived = derived || s.filling && (s.def.Source == "hits" || s.def.Source == "decisions")
+	}
+	return streams, derived
+}
+
+// Fill enters records that were applied before into the stores that miss them,
+// and sets each one's Fate: Fresh is the event of its id, or a repeat that is
+// equal to it, whichever is given first. A nil item is passed over. What was
+// decided of refunds, and hit transactions, is for FillDecided.
+func (e *Engine) Fill(items []*Item) {
+	e.parallel(len(items), func(w int) {
+		wk, sh := e.workers[w], e.shards[w]
+		wk.reset()
+		if sh.filled == nil {
+			sh.filled = make([]marks, len(e.cfg.Schema.Streams)+1)
+		}
+		for _, it := range items {
+			if it == nil || e.owner(it.id) != w {
+				continue
+			}
+			switch it.Fate = e.known(sh, it); it.Fate {
+			case Fresh:
+				e.route(wk, &it.Event, it.id, e.fillable(wk, e.byStream[it.Stream]))
+			case Update:
+				e.route(wk, &it.Event, it.id^it.content, e.fillable(wk, e.updates))
+			}
+		}
+	})
+	e.parallel(len(items), e.insertAll)
+}
+
+// FillDecided is Recall into those stores of hits and decisions that miss what
+// was decided before the last SetRules.
+func (e *Engine) FillDecided(it *Item, d Decided) { e.recall(it, d, e.fillable) }
+
+// fillable are those of the stores that miss something.
+func (e *Engine) fillable(wk *worker, stores []int) []int {
+	wk.fill = wk.fill[:0]
+	for _, i := range stores {
+		if e.stores[i].filling {
+			wk.fill = append(wk.fill, i)
+		}
+	}
+	return wk.fill
+}
+
+// known tells what a record was when it was applied.
+func (e *Engine) known(sh *shard, it *Item) Fate {
+	ev := &it.Event
+	if it.Stream != e.transactions {
+		segment, i, content := sh.ids[it.Stream].locate(it.id, ev.ID())
+		if content == nil || *content != it.content {
+			return Conflict
+		}
+		if it.Stream == e.refunds {
+			// Equal bytes are equal events, but for the time of those stamped in
+			// the future, which was their record's.
+			t, moved := sh.moved[ev.ID()]
+			if moved && t != ev.Time || !moved && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
+				return Duplicate
+			}
+		}
+		return sh.filled[it.Stream].first(segment, i, Fresh)
+	}
+	segment, i, o := sh.originals.locate(it.id, ev.ID())
+	if o == nil {
+		return Conflict
+	}
+	if o.content == it.content {
+		return sh.filled[it.Stream].first(segment, i, Fresh)
+	}
+	for i := o.updates; i != 0; i = sh.updates[i-1].next {
+		if sh.updates[i-1].content == it.content {
+			return sh.filled[len(sh.filled)-1].first(0, int(i-1), Update)
+		}
+	}
+	return Conflict
+}
+
+// marks has a bit for each entry of a table.
+type marks [tableSegments][]uint64
+
+// first is fate for the first time that an entry is asked for, then Duplicate.
+func (m *marks) first(segment, i int, fate Fate) Fate {
+	s := &m[segment]
+	for len(*s) <= i/64 {
+		*s = append(*s, 0)
+	}
+	word, bit := &(*s)[i/64], uint64(1)<<(i%64)
+	if *word&bit != 0 {
+		return Duplicate
+	}
+	*word |= bit
+	return fate
+}
+
+// Filled says that Fill was given every record that was applied before the last
+// SetRules, as far as topics still hold them. since is the event time from which
+// on each stream (by index) is complete; one that isn't there is complete.
+func (e *Engine) Filled(since map[int]int64, derived int64) {
+	for _, s := range e.stores {
+		if !s.filling {
+			continue
+		}
+		s.filling, s.since = false, math.MinInt64
+		for stream, t := range since {
+			if s.madeOf(e.cfg.Schema.Streams[stream].Name) {
+				s.since = max(s.since, t)
+			}
+		}
+		if s.def.Source == "hits" || s.def.Source == "decisions" {
+			s.since = max(s.since, derived)
+		}
+	}
+	e.SetRules(e.set) // expressions that others served so far may go together now
+}
+
+// GiveUp says that what stores miss will not be filled: they are warming until
+// their windows have passed.
+func (e *Engine) GiveUp() {
+	for _, s := range e.stores {
+		s.filling = false
+	}
+}
+
+// IncompleteDerived says that decisions, or hits, before the given event time
+// are in no journal any more.
+func (e *Engine) IncompleteDerived(since int64) {
+	for _, s := range e.stores {
+		if s.def.Source == "hits" || s.def.Source == "decisions" {
+			s.since = max(s.since, since)
+		}
+	}
+}
