@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"runtime/pprof"
+	"runtime"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -14,53 +16,53 @@ import (
 
 func newBenchCmd() *cobra.Command {
 	var (
-		events  int
-		seed    uint64
+		o       bench.Options
 		brokers []string
 		output  string
 		profile string
 	)
 	cmd := &cobra.Command{
-		Use:   "bench [engine|gate]...",
-		Short: "Measures events per second on this machine: ten rules, six past-events expressions, 5 % refunds",
-		Long: `Measures the same job twice and prints a table:
+		Use:   "bench [engine|gate|rules]...",
+		Short: "Measures events per second on this machine",
+		Long: `Measures and prints a table:
 
-  engine  decoding, applying, deciding and encoding, from memory
-  gate    the whole pipeline, exactly once, from Kafka to Kafka: on the brokers
-          of --brokers, where it creates topics of its own (refundguard-bench-…)
-          and deletes them, or on an embedded one in this process`,
+  engine  ten rules, six past-events expressions, 5 % refunds: decoding, applying,
+          deciding and encoding, from memory
+  gate    the same through the whole pipeline, exactly once, from Kafka to Kafka:
+          on the brokers of --brokers, where it creates topics of its own
+          (refundguard-bench-…) and deletes them, or on an embedded one in this
+          process
+  rules   deciding refunds by 100 rules over 40 past-events expressions of up to
+          64 events each, on one processor and on all: an event is a refund, and
+          100 evaluations`,
 		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
-		ValidArgs: []string{"engine", "gate"},
+		ValidArgs: []string{"engine", "gate", "rules"},
 		Args:      cobra.OnlyValidArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				args = []string{"engine", "gate"}
+				args = []string{"engine", "gate", "rules"}
 			}
-			if events < 1000 || output != "table" && output != "json" {
+			if o.Events < 1000 || output != "table" && output != "json" {
 				return usage{fmt.Errorf("--events must be at least 1000, and -o table or json")}
 			}
 			if profile != "" {
+				if len(args) != 1 {
+					return usage{errors.New("--cpuprofile is of one measurement: name one of engine, gate, rules")}
+				}
 				f, err := os.Create(profile)
 				if err != nil {
 					return err
 				}
 				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
+				o.Profile = f
 			}
 			var results []bench.Result
 			for _, what := range args {
-				run := bench.Engine
-				if what == "gate" {
-					run = bench.Gate{Brokers: brokers}.Run
-				}
-				r, err := run(cmd.Context(), events, seed)
+				r, err := measure(cmd.Context(), what, o, brokers)
 				if err != nil {
 					return fmt.Errorf("bench %s: %w", what, err)
 				}
-				results = append(results, r)
+				results = append(results, r...)
 			}
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
@@ -78,10 +80,30 @@ func newBenchCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&events, "events", 1_000_000, "how many events")
-	f.Uint64Var(&seed, "seed", 1, "seed of the generator")
+	f.IntVar(&o.Events, "events", 1_000_000, "how many events")
+	f.Uint64Var(&o.Seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
 	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	return cmd
+}
+
+func measure(ctx context.Context, what string, o bench.Options, brokers []string) (results []bench.Result, err error) {
+	results = make([]bench.Result, 1, 2)
+	switch what {
+	case "engine":
+		results[0], err = bench.Engine(ctx, o)
+	case "gate":
+		results[0], err = bench.Gate{Brokers: brokers}.Run(ctx, o)
+	default:
+		o.Events = max(1000, o.Events/10) // each costs as much as ten events of the others
+		if results[0], err = bench.Hundred(ctx, o, 1); err != nil {
+			return nil, err
+		}
+		o.Profile = nil
+		var all bench.Result
+		all, err = bench.Hundred(ctx, o, runtime.GOMAXPROCS(0))
+		results = append(results, all)
+	}
+	return results, err
 }

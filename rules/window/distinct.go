@@ -11,7 +11,9 @@ type Scratch struct {
 	registers []uint8
 }
 
-const scratchSlots = 64
+// Slots at the beginning, for few values and at most for many: the different
+// ones among those may be few.
+const scratchSlots, scratchStart = 64, 1024
 
 // Distinct is how many different values a column has over the events in the
 // span. It is exact, but of events in buckets with more than Spec.DistinctExact
@@ -21,7 +23,7 @@ func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
 	r := s.open(uint64(k))
 	x := s.choose(&r, sp)
 	c := s.column(&r, col)
-	scratch.reset()
+	scratch.reset(x.hi - x.lo)
 	r.distinct(c, x.lo, x.hi, x.skip, scratch)
 	if !x.rough() {
 		return scratch.count()
@@ -52,26 +54,16 @@ func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
 
 // distinct shows a scratch the values of the entries [lo, hi) but skip.
 func (r *record) distinct(c column, lo, hi, skip int, scratch *Scratch) {
-	if c.state == hasNone {
-		return
-	}
 	first := true
 	var last int64 // the latest value looked up; the same again is common
-	at, had := r.total(c, lo), r.having(c, lo)
-	for i := lo; i < hi; i++ {
-		next := r.total(c, i+1)
-		v := signed(next-at, c.w)
-		at = next
-		if c.state == hasMixed {
-			has := r.having(c, i+1)
-			if has == had {
-				continue
+	var buf [valuesAtOnce]int64
+	for n := 0; lo < hi; {
+		n, lo = r.values(c, lo, hi, skip, &buf)
+		for _, v := range buf[:n] {
+			if first || v != last {
+				scratch.see(v)
+				first, last = false, v
 			}
-			had = has
-		}
-		if i != skip && (first || v != last) {
-			scratch.see(v)
-			first, last = false, v
 		}
 	}
 }
@@ -107,12 +99,16 @@ func (s *Scratch) estimate(buckets []bucket, col int) int64 {
 	return estimate(s.registers)
 }
 
-func (s *Scratch) reset() {
-	if s.slots == nil {
-		s.slots = make([]uint64, scratchSlots)
-	}
+// reset forgets all values, and makes room for some.
+func (s *Scratch) reset(values int) {
 	s.size, s.n, s.zero = scratchSlots, 0, 0
-	clear(s.slots[:scratchSlots])
+	for s.size < 2*values && s.size < scratchStart {
+		s.size *= 2
+	}
+	if len(s.slots) < s.size {
+		s.slots = make([]uint64, s.size)
+	}
+	clear(s.slots[:s.size])
 }
 
 func (s *Scratch) add(v uint64) {

@@ -33,20 +33,15 @@ func (e *extremes) merge(least, greatest, n int64) {
 }
 
 func (r *record) extremes(c column, lo, hi, skip int, e *extremes) {
-	at, had := r.total(c, lo), r.having(c, lo)
-	for i := lo; i < hi; i++ {
-		next := r.total(c, i+1)
-		v := signed(next-at, c.w)
-		at = next
-		if c.state != hasAll {
-			has := r.having(c, i+1)
-			if has == had {
-				continue
-			}
-			had = has
+	var buf [valuesAtOnce]int64
+	for n := 0; lo < hi; {
+		if n, lo = r.values(c, lo, hi, skip, &buf); n == 0 {
+			continue
 		}
-		if i != skip {
-			e.merge(v, v, 1)
+		least, greatest := buf[0], buf[0]
+		for _, v := range buf[1:n] {
+			least, greatest = min(least, v), max(greatest, v)
 		}
+		e.merge(least, greatest, int64(n))
 	}
 }

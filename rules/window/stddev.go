@@ -69,20 +69,24 @@ func (s *Store) Stddev(k Key, col int, sp Span) (sd, mean float64, n int64, curr
 }
 
 func (r *record) moments(c column, lo, hi, skip int, m *moments) {
-	at, had := r.total(c, lo), r.having(c, lo)
-	for i := lo; i < hi; i++ {
-		next := r.total(c, i+1)
-		v := signed(next-at, c.w)
-		at = next
-		if c.state != hasAll {
-			has := r.having(c, i+1)
-			if has == had {
-				continue
+	// The squares of valuesAtOnce such values add up to less than 2^63.
+	small := c.bits <= 28
+	var buf [valuesAtOnce]int64
+	for n := 0; lo < hi; {
+		n, lo = r.values(c, lo, hi, skip, &buf)
+		if !small {
+			for _, v := range buf[:n] {
+				m.add(v)
 			}
-			had = has
+			continue
 		}
-		if i != skip {
-			m.add(v)
+		var sum, squares int64
+		for _, v := range buf[:n] {
+			sum += v
+			squares += v * v
 		}
+		m.n += int64(n)
+		m.sum.add(longOf(sum))
+		m.squares.add(wide{uint64(squares)})
 	}
 }

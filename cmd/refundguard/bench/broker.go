@@ -28,7 +28,7 @@ type Gate struct {
 }
 
 // Run fills the topics, drains them with the pipeline, and deletes them.
-func (g Gate) Run(ctx context.Context, events int, seed uint64) (r Result, err error) {
+func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 	name := "gate, embedded Kafka"
 	brokers := g.Brokers
 	if len(brokers) == 0 {
@@ -75,7 +75,7 @@ func (g Gate) Run(ctx context.Context, events int, seed uint64) (r Result, err e
 		t := cfg.Topics
 		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), append(topics, t.Approved, t.Decisions, t.Status, t.Alerts, t.DeadLetters, t.Cases, t.Progress)...)
 	}()
-	refunds, err := fill(ctx, cl, newGate(events, seed), topics)
+	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed), topics)
 	if err != nil {
 		return r, fmt.Errorf("filling the topics: %w", err)
 	}
@@ -88,7 +88,7 @@ func (g Gate) Run(ctx context.Context, events int, seed uint64) (r Result, err e
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	watch := startWatch()
+	watch := o.start()
 	go func() { ended <- p.Run(runCtx) }()
 	for p.Balance().Read < int64(refunds) {
 		select {
@@ -97,7 +97,7 @@ func (g Gate) Run(ctx context.Context, events int, seed uint64) (r Result, err e
 		case <-time.After(time.Millisecond):
 		}
 	}
-	r = watch.result(name, events, refunds)
+	r = watch.result(name, o.Events, refunds)
 	stop()
 	b := p.Balance()
 	r.Outcomes = map[string]int64{"approve": b.Approved, "review": b.InReview, "reject": b.Rejected}

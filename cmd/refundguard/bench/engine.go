@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -29,15 +31,24 @@ type Result struct {
 	Digest          string           `json:"digest,omitempty"` // of every refund's outcome and score
 }
 
-// stopwatch measures wall and CPU time of the process.
-type stopwatch struct {
-	wall time.Time
-	cpu  time.Duration
+// Options are common to all measurements.
+type Options struct {
+	Events  int
+	Seed    uint64
+	Profile io.Writer // where a CPU profile of what is measured goes; nil: none
 }
 
-func startWatch() stopwatch {
+// stopwatch measures wall and CPU time of the process.
+type stopwatch struct {
+	wall    time.Time
+	cpu     time.Duration
+	profile bool
+}
+
+func (o *Options) start() stopwatch {
 	runtime.GC()
-	return stopwatch{time.Now(), cpuTime()}
+	profile := o.Profile != nil && pprof.StartCPUProfile(o.Profile) == nil // an error says that there is one
+	return stopwatch{time.Now(), cpuTime(), profile}
 }
 
 func cpuTime() time.Duration {
@@ -50,20 +61,31 @@ func cpuTime() time.Duration {
 
 func (w stopwatch) result(name string, events, refunds int) Result {
 	wall, cpu := time.Since(w.wall), cpuTime()-w.cpu
+	if w.profile {
+		pprof.StopCPUProfile()
+	}
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return Result{Name: name, Events: events, Refunds: refunds, Seconds: wall.Seconds(), EventsPerSecond: float64(events) / wall.Seconds(),
 		CPUPerEvent: float64(cpu.Microseconds()) / float64(events), RSS: float64(u.Maxrss) / 1024, Outcomes: map[string]int64{}}
 }
 
-// loadGate loads the gate's rules.
-func loadGate(schema *event.Schema) (*rules.Set, error) {
+func (r *Result) count(outcomes [][4]int64) {
+	for _, byOutcome := range outcomes {
+		for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
+			r.Outcomes[o.String()] += byOutcome[o]
+		}
+	}
+}
+
+// load loads a rule file of this content.
+func load(schema *event.Schema, content string) (*rules.Set, error) {
 	dir, err := os.MkdirTemp("", "refundguard-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "gate.yaml"), []byte(gateRules), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "bench.yaml"), []byte(content), 0o600); err != nil {
 		return nil, err
 	}
 	return rules.Load(dir, rules.Options{Schema: schema})
@@ -74,15 +96,15 @@ const chunk = 16384
 
 // Engine measures decoding, applying, deciding and encoding from memory, on
 // all processors.
-func Engine(ctx context.Context, events int, seed uint64) (Result, error) {
+func Engine(ctx context.Context, o Options) (Result, error) {
 	schema := event.Builtin()
-	set, err := loadGate(schema)
+	set, err := load(schema, gateRules)
 	if err != nil {
 		return Result{}, err
 	}
-	all := make([]gateEvent, 0, events)
+	all := make([]gateEvent, 0, o.Events)
 	refunds := 0
-	for g := newGate(events, seed); ; {
+	for g := newGate(o.Events, o.Seed); ; {
 		e, ok := g.next()
 		if !ok {
 			break
@@ -95,12 +117,10 @@ func Engine(ctx context.Context, events int, seed uint64) (Result, error) {
 	workers := runtime.GOMAXPROCS(0)
 	eng := engine.New(engine.Config{Schema: schema, Workers: workers}, set)
 	defer eng.Close()
-	tally := make([]struct {
-		outcomes [4]int64
-		buf      []byte
-	}, workers)
+	outcomes := make([][4]int64, workers)
+	bufs := make([][]byte, workers)
 	scores := make([][2]int64, refunds)
-	watch := startWatch()
+	watch := o.start()
 	done := 0
 	next := decodeAhead(ctx, schema, all, workers)
 	for items := range next {
@@ -112,9 +132,8 @@ func Engine(ctx context.Context, events int, seed uint64) (Result, error) {
 			}
 		}
 		eng.Decide(due, func(w, i int, d *event.Decision, _ *rules.Result) {
-			t := &tally[w]
-			t.outcomes[d.Outcome]++
-			t.buf = d.Append(t.buf[:0])
+			outcomes[w][d.Outcome]++
+			bufs[w] = d.Append(bufs[w][:0])
 			scores[done+i] = [2]int64{int64(d.Outcome), d.Score}
 		})
 		done += len(due)
@@ -122,12 +141,8 @@ func Engine(ctx context.Context, events int, seed uint64) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	r := watch.result("engine", events, refunds)
-	for _, t := range tally {
-		for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
-			r.Outcomes[o.String()] += t.outcomes[o]
-		}
-	}
+	r := watch.result("engine", o.Events, refunds)
+	r.count(outcomes)
 	h := fnv.New64a()
 	for _, s := range scores {
 		fmt.Fprintln(h, s)
