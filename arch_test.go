@@ -16,9 +16,10 @@ const module = "github.com/refundguard/refundguard"
 // arrows names what each room may import of the others. A room may always
 // import itself.
 var arrows = map[string][]string{
-	"cmd":        {"pipeline", "sinks", "rules", "dashboards", "deploy"},
-	"pipeline":   {"rules"},
-	"sinks":      {"rules"},
+	"cmd":        {"pipeline", "sinks", "rules", "connect", "dashboards", "deploy"},
+	"pipeline":   {"rules", "connect"},
+	"sinks":      {"rules", "connect"},
+	"connect":    {},
 	"rules":      {},
 	"dashboards": {"rules"},
 	"deploy":     {},

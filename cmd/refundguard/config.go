@@ -11,9 +11,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/settings"
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
@@ -112,12 +112,10 @@ func (l *loaded) readSecrets() (faults settings.Faults) {
 		case hook.Secret != "":
 			faults = append(faults, l.from.Faults("", fmt.Errorf("%s: is set beside secret; give one of the two", key))...)
 		default:
-			text, err := os.ReadFile(hook.SecretFile)
-			if err != nil {
-				faults = append(faults, l.from.Faults("", fmt.Errorf("%s: %w", key, err))...)
-				continue
+			var err error
+			if hook.Secret, err = connect.Secret("", hook.SecretFile, key); err != nil {
+				faults = append(faults, l.from.Faults("", err)...)
 			}
-			hook.Secret = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 		}
 	}
 	return faults

@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 )
 
@@ -128,7 +129,7 @@ func TestConnects(t *testing.T) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		config := cluster(t, kfake.TLS(server.Clone()))
-		config.TLS = kafka.TLS{Enabled: true, CAFile: cert}
+		config.TLS = connect.TLS{Enabled: true, CAFile: cert}
 		if usable, err := check(t, config); !usable || err != nil {
 			t.Fatal(usable, err)
 		}
@@ -137,7 +138,7 @@ func TestConnects(t *testing.T) {
 		mutual := server.Clone()
 		mutual.ClientAuth = tls.RequireAnyClientCert
 		config := cluster(t, kfake.TLS(mutual))
-		config.TLS = kafka.TLS{Enabled: true, CAFile: cert, CertFile: cert, KeyFile: key}
+		config.TLS = connect.TLS{Enabled: true, CAFile: cert, CertFile: cert, KeyFile: key}
 		if usable, err := check(t, config); !usable || err != nil {
 			t.Fatal(usable, err)
 		}
@@ -145,7 +146,7 @@ func TestConnects(t *testing.T) {
 	for _, mechanism := range kafka.Mechanisms() {
 		t.Run(mechanism, func(t *testing.T) {
 			config := cluster(t, kfake.TLS(server.Clone()), kfake.EnableSASL(), kfake.Superuser(mechanism, username, password))
-			config.TLS = kafka.TLS{Enabled: true, CAFile: cert}
+			config.TLS = connect.TLS{Enabled: true, CAFile: cert}
 			config.SASL = []kafka.SASL{{Mechanism: mechanism, Username: username, Password: password}}
 			if usable, err := check(t, config); !usable || err != nil {
 				t.Fatal(usable, err)
@@ -212,7 +213,7 @@ func TestCheckSaysWhy(t *testing.T) {
 		"TLS against plaintext": {func() kafka.Config {
 			config := kafka.DefaultConfig()
 			config.SeedBrokers = []string{hangsUp(t)}
-			config.TLS = kafka.TLS{Enabled: true, CAFile: cert}
+			config.TLS = connect.TLS{Enabled: true, CAFile: cert}
 			return config
 		}, "does it speak TLS on this port?"},
 		"plaintext against TLS": {func() kafka.Config {
@@ -220,19 +221,19 @@ func TestCheckSaysWhy(t *testing.T) {
 		}, "kafka.tls.enabled: true"},
 		"unknown authority": {func() kafka.Config {
 			config := cluster(t, kfake.TLS(server.Clone()))
-			config.TLS = kafka.TLS{Enabled: true}
+			config.TLS = connect.TLS{Enabled: true}
 			return config
 		}, "kafka.tls.ca_file"},
 		"certificate of another name": {func() kafka.Config {
 			config := cluster(t, kfake.TLS(elsewhere.Clone()))
-			config.TLS = kafka.TLS{Enabled: true, CAFile: elsewhereCert}
+			config.TLS = connect.TLS{Enabled: true, CAFile: elsewhereCert}
 			return config
 		}, "kafka.tls.server_name"},
 		"no client certificate": {func() kafka.Config {
 			mutual := server.Clone()
 			mutual.ClientAuth = tls.RequireAnyClientCert
 			config := cluster(t, kfake.TLS(mutual))
-			config.TLS = kafka.TLS{Enabled: true, CAFile: cert}
+			config.TLS = connect.TLS{Enabled: true, CAFile: cert}
 			return config
 		}, "kafka.tls.cert_file"},
 		"wrong password, PLAIN": {func() kafka.Config {
@@ -292,7 +293,7 @@ func TestOneSeedDown(t *testing.T) {
 func TestValidateReportsEverything(t *testing.T) {
 	err := kafka.Config{
 		SeedBrokers: []string{"localhost", "http://a:1", "a:1,b:2", ":9092", "a:99999"},
-		TLS:         kafka.TLS{CAFile: "x", KeyFile: "y"},
+		TLS:         connect.TLS{CAFile: "x", KeyFile: "y"},
 		SASL:        []kafka.SASL{{Mechanism: "plain"}, {Mechanism: kafka.Plain, Username: "u", Password: "secret", PasswordFile: "f"}},
 	}.Validate()
 	if err == nil {
@@ -320,7 +321,7 @@ func TestValidateReportsEverything(t *testing.T) {
 func TestOptionsReportsEveryFile(t *testing.T) {
 	config := kafka.DefaultConfig()
 	config.SeedBrokers = []string{"127.0.0.1:9092"}
-	config.TLS = kafka.TLS{Enabled: true, CAFile: write(t, "empty", nil), CertFile: "no/such", KeyFile: "no/such"}
+	config.TLS = connect.TLS{Enabled: true, CAFile: write(t, "empty", nil), CertFile: "no/such", KeyFile: "no/such"}
 	config.SASL = []kafka.SASL{{Mechanism: kafka.Plain, Username: "u", PasswordFile: "no/such"}}
 	_, err := config.Options(slog.New(slog.DiscardHandler))
 	for _, key := range []string{"tls.ca_file:", "tls.cert_file:", "sasl[0].password_file:"} {

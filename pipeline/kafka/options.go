@@ -2,12 +2,9 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,7 +34,7 @@ func (c Config) Options(logger *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, erro
 	}
 	var faults []error
 	if c.TLS.Enabled {
-		config, err := c.TLS.client()
+		config, err := c.TLS.Client("kafka")
 		faults = append(faults, err)
 		options = append(options, kgo.DialTLSConfig(config))
 	}
@@ -63,38 +60,6 @@ func (c Config) Options(logger *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, erro
 		return nil, err
 	}
 	return options, nil
-}
-
-func (t TLS) client() (*tls.Config, error) {
-	config := &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		ServerName:         t.ServerName,
-		InsecureSkipVerify: t.SkipCertVerify,
-	}
-	var faults []error
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		config.RootCAs = x509.NewCertPool()
-		if err != nil {
-			faults = append(faults, fmt.Errorf("tls.ca_file: %w", err))
-		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
-			faults = append(faults, fmt.Errorf("tls.ca_file: %s holds no certificate in PEM form", t.CAFile))
-		}
-	}
-	if t.CertFile != "" {
-		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-			faults = append(faults, fmt.Errorf("tls.cert_file: %s with key %s: %w", t.CertFile, t.KeyFile, err))
-		}
-		// Read at each handshake, so that a renewed certificate is used.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("kafka.tls.cert_file %s: %w", t.CertFile, err)
-			}
-			return &pair, nil
-		}
-	}
-	return config, errors.Join(faults...)
 }
 
 func (s SASL) login() (sasl.Mechanism, error) {

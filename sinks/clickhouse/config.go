@@ -4,18 +4,14 @@
 package clickhouse
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/refundguard/refundguard/connect"
 )
 
 // Protocols that Config.Protocol accepts.
@@ -27,30 +23,20 @@ const (
 // Config is the section clickhouse of the configuration. Without Addr there is
 // no such sink.
 type Config struct {
-	Addr         []string `koanf:"addr"` // host:port; several only where they are replicas of one server
-	Database     string   `koanf:"database"`
-	Username     string   `koanf:"username"`
-	Password     string   `koanf:"password"`
-	PasswordFile string   `koanf:"password_file"` // read at start, instead of Password
-	Protocol     string   `koanf:"protocol"`
-	TLS          TLS      `koanf:"tls"`
-	Migrate      bool     `koanf:"migrate"` // create and change the tables at start
+	Addr         []string    `koanf:"addr"` // host:port; several only where they are replicas of one server
+	Database     string      `koanf:"database"`
+	Username     string      `koanf:"username"`
+	Password     string      `koanf:"password"`
+	PasswordFile string      `koanf:"password_file"` // read at start, instead of Password
+	Protocol     string      `koanf:"protocol"`
+	TLS          connect.TLS `koanf:"tls"`
+	Migrate      bool        `koanf:"migrate"` // create and change the tables at start
 
 	Group         string        `koanf:"group"`          // Kafka consumer group
 	BatchRows     int           `koanf:"batch_rows"`     // records in one insert, at most
 	BatchBytes    int           `koanf:"batch_bytes"`    // of these records, about
 	BatchInterval time.Duration `koanf:"batch_interval"` // a record waits for others this long
 	Timeout       time.Duration `koanf:"timeout"`        // of one insert; then it is sent again
-}
-
-// TLS is the section clickhouse.tls.
-type TLS struct {
-	Enabled        bool   `koanf:"enabled"`
-	CAFile         string `koanf:"ca_file"` // "": the system's
-	CertFile       string `koanf:"cert_file"`
-	KeyFile        string `koanf:"key_file"`
-	ServerName     string `koanf:"server_name"`
-	SkipCertVerify bool   `koanf:"skip_cert_verify"`
 }
 
 // DefaultConfig is what is used where the configuration says nothing.
@@ -62,6 +48,8 @@ func DefaultConfig() Config {
 	}
 }
 
+const usualPorts = "ClickHouse's are 9000 (native), 9440 (native, TLS), 8123 (http), 8443 (http, TLS)"
+
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Validate reports all faults, each under its key. Files are looked at by New.
@@ -72,7 +60,7 @@ func (c Config) Validate() error {
 		fault(`addr: none is given; name at least one server, e.g. ["127.0.0.1:9000"]`)
 	}
 	for i, addr := range c.Addr {
-		if why := addressFault(addr); why != "" {
+		if why := connect.AddressFault(addr, usualPorts); why != "" {
 			fault("addr[%d]: %q %s", i, addr, why)
 		}
 	}
@@ -88,7 +76,7 @@ func (c Config) Validate() error {
 	if c.Group == "" {
 		fault("group: is empty; leave it out for %q", DefaultConfig().Group)
 	}
-	faults = append(faults, c.TLS.faults()...)
+	faults = append(faults, c.TLS.Faults()...)
 	for _, number := range []struct {
 		key          string
 		is, from, to int
@@ -114,86 +102,11 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// addressFault says what is wrong with host:port, or "".
-func addressFault(address string) string {
-	if strings.Contains(address, "://") {
-		return "is a URL; write host:port, and say protocol and tls beside it"
-	}
-	if strings.ContainsAny(address, ", ") {
-		return "holds several addresses; write a list, one address each"
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "is not host:port; ClickHouse's usual ports are 9000 (native), 9440 (native, TLS), 8123 (http), 8443 (http, TLS)"
-	}
-	if host == "" {
-		return "has no host before the colon"
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "has a port that is not a number from 1 to 65535"
-	}
-	return ""
-}
-
-func (t TLS) faults() (faults []error) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !t.Enabled && t != (TLS{}) {
-		fault("tls: has settings, but tls.enabled is not true; set it, or leave them out")
-	}
-	if t.CertFile != "" && t.KeyFile == "" {
-		fault("tls.cert_file: needs tls.key_file, the certificate's key")
-	}
-	if t.KeyFile != "" && t.CertFile == "" {
-		fault("tls.key_file: needs tls.cert_file, the key's certificate")
-	}
-	return faults
-}
-
-func (t TLS) client() (*tls.Config, error) {
-	if !t.Enabled {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.SkipCertVerify}
-	var faults []error
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		config.RootCAs = x509.NewCertPool()
-		if err != nil {
-			faults = append(faults, fmt.Errorf("tls.ca_file: %w", err))
-		} else if !config.RootCAs.AppendCertsFromPEM(pem) {
-			faults = append(faults, fmt.Errorf("tls.ca_file: %s holds no certificate in PEM form", t.CAFile))
-		}
-	}
-	if t.CertFile != "" {
-		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-			faults = append(faults, fmt.Errorf("tls.cert_file: %s with key %s: %w", t.CertFile, t.KeyFile, err))
-		}
-		// Read at each handshake, so that a renewed certificate is used.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("clickhouse.tls.cert_file %s: %w", t.CertFile, err)
-			}
-			return &pair, nil
-		}
-	}
-	return config, errors.Join(faults...)
-}
-
 // options are the driver's. It reads the files that c names.
 func (c Config) options() (*ch.Options, error) {
-	var faults []error
-	password := c.Password
-	if c.PasswordFile != "" {
-		text, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("password_file: %w", err))
-		}
-		password = strings.TrimRight(string(text), "\r\n")
-	}
-	config, err := c.TLS.client()
-	faults = append(faults, err)
-	if err := errors.Join(faults...); err != nil {
+	password, noPassword := connect.Secret(c.Password, c.PasswordFile, "password_file")
+	config, noTLS := c.TLS.Client("clickhouse")
+	if err := errors.Join(noPassword, noTLS); err != nil {
 		return nil, err
 	}
 	protocol := ch.Native

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
 )
 
@@ -18,7 +19,7 @@ func TestValidateReportsAllFaultsUnderTheirKeys(t *testing.T) {
 	}
 	bad := clickhouse.Config{
 		Addr: []string{"http://x:8123", "a:1,b:2", "host", ":9000", "h:0"}, Database: "a-b", Protocol: "grpc",
-		TLS:       clickhouse.TLS{CertFile: "c", ServerName: "s"},
+		TLS:       connect.TLS{CertFile: "c", ServerName: "s"},
 		BatchRows: 50_001, BatchBytes: 1, BatchInterval: time.Hour, Timeout: 1,
 	}
 	err := bad.Validate()
@@ -27,7 +28,7 @@ func TestValidateReportsAllFaultsUnderTheirKeys(t *testing.T) {
 	}
 	faults := strings.Split(err.Error(), "\n")
 	for _, key := range []string{"addr[0]", "addr[1]", "addr[2]", "addr[3]", "addr[4]", "database", "username", "protocol", "group",
-		"tls", "tls.cert_file", "batch_rows", "batch_bytes", "batch_interval", "timeout"} {
+		"tls.server_name", "tls.cert_file", "batch_rows", "batch_bytes", "batch_interval", "timeout"} {
 		found := false
 		for _, f := range faults {
 			found = found || strings.HasPrefix(f, key+": ")
@@ -50,7 +51,7 @@ func TestFilesThatCanNotBeUsedAreNamed(t *testing.T) {
 	cfg := clickhouse.DefaultConfig()
 	cfg.Addr = []string{"127.0.0.1:1"}
 	cfg.PasswordFile = filepath.Join(dir, "missing")
-	cfg.TLS = clickhouse.TLS{Enabled: true, CAFile: text, CertFile: text, KeyFile: text}
+	cfg.TLS = connect.TLS{Enabled: true, CAFile: text, CertFile: text, KeyFile: text}
 	_, err := clickhouse.New(cfg, clickhouse.Deps{Topics: topics})
 	if err == nil {
 		t.Fatal("no fault found")
