@@ -6,31 +6,32 @@ import (
 	"github.com/refundguard/refundguard/rules/window"
 )
 
-// aggregate computes a feature at time t, the present event's.
-func aggregate(wk *worker, f *rules.Feature, at *found, column int, span window.Span, t int64) rules.Value {
-	if !at.ok {
-		switch f.Aggregate {
-		case rules.Count, rules.Distinct:
-			return rules.IntValue(0)
-		case rules.Sum, rules.Avg:
-			return f.Total(0, 0, 0)
-		}
-		return rules.Value{}
+// absent is a feature over a key that no event has.
+func absent(f *rules.Feature) rules.Value {
+	switch f.Aggregate {
+	case rules.Count, rules.Distinct:
+		return rules.IntValue(0)
+	case rules.Sum, rules.Avg:
+		return f.Total(0, 0, 0)
 	}
-	s, k := at.store, at.key
+	return rules.Value{}
+}
+
+// aggregate computes a feature over past events at time t, the present event's.
+func aggregate(wk *worker, f *rules.Feature, s *window.Store, x *window.Selection, column int, t int64) rules.Value {
 	switch f.Aggregate {
 	case rules.Count:
-		return rules.IntValue(s.Count(k, span))
+		return rules.IntValue(x.Count())
 	case rules.Distinct:
-		return rules.IntValue(s.Distinct(k, column, span, &wk.distinct))
+		return rules.IntValue(x.Distinct(column, &wk.distinct))
 	case rules.Sum, rules.Avg:
-		total, n, currency, err := s.Sum(k, column, span)
+		total, n, currency, err := x.Sum(column)
 		if err != nil {
 			return fault(f, err)
 		}
 		return f.Total(total, n, event.Currency(currency))
 	case rules.Min, rules.Max:
-		least, greatest, n, currency, err := s.MinMax(k, column, span)
+		least, greatest, n, currency, err := x.MinMax(column)
 		switch {
 		case err != nil:
 			return fault(f, err)
@@ -41,7 +42,7 @@ func aggregate(wk *worker, f *rules.Feature, at *found, column int, span window.
 		}
 		return f.Single(greatest, event.Currency(currency), "")
 	case rules.Stddev:
-		sd, _, n, currency, err := s.Stddev(k, column, span)
+		sd, _, n, currency, err := x.Stddev(column)
 		switch {
 		case err != nil:
 			return fault(f, err)
@@ -50,13 +51,13 @@ func aggregate(wk *worker, f *rules.Feature, at *found, column int, span window.
 		}
 		return f.Deviation(sd, event.Currency(currency))
 	case rules.First:
-		v, currency, ok := s.First(k, column, span)
+		v, currency, ok := x.First(column)
 		return single(f, s, v, currency, ok)
 	case rules.Last:
-		v, currency, ok := s.Last(k, column, span)
+		v, currency, ok := x.Last(column)
 		return single(f, s, v, currency, ok)
 	case rules.SinceLast:
-		latest, ok := s.LastTime(k, span)
+		latest, ok := x.LastTime()
 		if !ok {
 			return rules.Value{}
 		}

@@ -47,6 +47,7 @@ const (
 type plan struct {
 	set    *rules.Set // nil: there are no such rules
 	finds  []find
+	spans  []span
 	places []place // by feature
 	skip   string  // source of the series that the present event is itself in
 }
@@ -54,8 +55,14 @@ type plan struct {
 // find is a lookup's key in one of its series' stores.
 type find struct{ lookup, store int }
 
-// place is where a feature is computed: index in finds, column of the store.
-type place struct{ find, column int }
+// span is a window over what a find, by its index, finds.
+type span struct {
+	find            int
+	within, delayed int64 // within 0: ever
+}
+
+// place is where a feature is computed: index in spans, column of the store.
+type place struct{ span, column int }
 
 // found is the key of one find.
 type found struct {
@@ -108,6 +115,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 				w.evals[i] = e.plans[i].set.NewEvaluator()
 			}
 			w.found[i] = make([]found, len(e.plans[i].finds))
+			w.selected[i] = make([]window.Selection, len(e.plans[i].spans))
 		}
 	}
 }
@@ -128,7 +136,7 @@ func (e *Engine) newStore(series int) *store {
 // one that is complete from the earliest time on.
 func (e *Engine) plan(set *rules.Set, at [][]int, skip string) plan {
 	p := plan{set: set, skip: skip, places: make([]place, len(set.Features))}
-	known := map[find]int{}
+	known, spans := map[find]int{}, map[span]int{}
 	for i := range set.Features {
 		f := &set.Features[i]
 		best := find{lookup: f.Lookup, store: -1}
@@ -143,7 +151,15 @@ func (e *Engine) plan(set *rules.Set, at [][]int, skip string) plan {
 			known[best] = len(p.finds)
 			p.finds = append(p.finds, best)
 		}
-		p.places[i] = place{find: known[best], column: -1}
+		at := span{find: known[best], delayed: f.Delayed}
+		if !f.Ever {
+			at.within = f.Within
+		}
+		if _, ok := spans[at]; !ok {
+			spans[at] = len(p.spans)
+			p.spans = append(p.spans, at)
+		}
+		p.places[i] = place{span: spans[at], column: -1}
 		if len(columns) > 0 {
 			p.places[i].column = slices.Index(e.stores[best.store].columns.Columns, columns[0])
 		}
@@ -208,7 +224,7 @@ func (e *Engine) feed() {
 // lookUp begins an event and computes all of its past-events expressions,
 // whatever the rules will read of them: the decision shows them all.
 func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
-	p, eval, at := &e.plans[which], wk.evals[which], wk.found[which]
+	p, eval, at, selected := &e.plans[which], wk.evals[which], wk.found[which], wk.selected[which]
 	keys := eval.Begin(in)
 	for i, f := range p.finds {
 		at[i] = found{}
@@ -220,19 +236,26 @@ func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 		}
 	}
 	values, t := eval.Values(), in.Event.Time
+	for i, s := range p.spans {
+		if k := &at[s.find]; k.ok {
+			sp := window.Span{From: math.MinInt64, To: t - s.delayed}
+			if s.within > 0 {
+				sp.From = sp.To - s.within
+			}
+			if e.stores[p.finds[s.find].store].def.Source == p.skip {
+				sp.HasSkip, sp.Skip, sp.SkipTime = true, id, t
+			}
+			selected[i] = k.store.Select(k.key, sp)
+		}
+	}
 	for i := range p.set.Features {
 		f, place := &p.set.Features[i], p.places[i]
-		if at[place.find].store == nil {
-			continue // the key is nil, and so is the value
-		}
-		span := window.Span{From: math.MinInt64, To: t - f.Delayed}
-		if !f.Ever {
-			span.From = span.To - f.Within
-		}
-		if e.stores[p.finds[place.find].store].def.Source == p.skip {
-			span.HasSkip, span.Skip, span.SkipTime = true, id, t
-		}
-		values[i] = aggregate(wk, f, &at[place.find], place.column, span, t)
+		switch k := &at[p.spans[place.span].find]; {
+		case k.ok:
+			values[i] = aggregate(wk, f, k.store, &selected[place.span], place.column, t)
+		case k.store != nil:
+			values[i] = absent(f)
+		} // else the key is nil, and so is the value
 	}
 }
 
@@ -242,7 +265,7 @@ func (e *Engine) warming(dst []string, which int, t int64) []string {
 	p := &e.plans[which]
 	for i := range p.set.Features {
 		f := &p.set.Features[i]
-		since := e.stores[p.finds[p.places[i].find].store].since
+		since := e.stores[p.finds[p.spans[p.places[i].span].find].store].since
 		if since != math.MinInt64 && (f.Ever || t-f.Delayed-f.Within < since) {
 			dst = append(dst, f.Text)
 		}

@@ -25,11 +25,11 @@ func TestConcurrentReaders(t *testing.T) {
 				key := names[i%3]
 				k, ok := s.Find(goodHash(key), key)
 				sp := window.Span{From: 900 + i/3, To: 1000}
-				_, n, _, err := s.Sum(k, 0, sp)
-				if !ok || err != nil || n != s.Count(k, sp) || s.Distinct(k, 0, sp, &scratch) != n {
+				_, n, _, err := pick(s, k, sp).Sum(0)
+				if !ok || err != nil || n != pick(s, k, sp).Count() || pick(s, k, sp).Distinct(0, &scratch) != n {
 					t.Errorf("key %q, %+v: %d, %v, %v", key, sp, n, ok, err)
 				}
-				s.LastTime(k, sp)
+				pick(s, k, sp).LastTime()
 			}
 			s.AppendCanonical(nil)
 		})
@@ -52,11 +52,11 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		s.Insert(7, key, e)
 		k, _ := s.Find(7, key)
 		sp := window.Span{From: now - 1000, To: now, HasSkip: true, SkipTime: e.Time, Skip: e.ID}
-		s.Count(k, sp)
-		s.LastTime(k, sp)
-		_, _, _, _ = s.Sum(k, 0, sp)
-		_, _, _, _ = s.Sum(k, 1, sp)
-		s.Distinct(k, 1, sp, &scratch)
+		pick(s, k, sp).Count()
+		pick(s, k, sp).LastTime()
+		_, _, _, _ = pick(s, k, sp).Sum(0)
+		_, _, _, _ = pick(s, k, sp).Sum(1)
+		pick(s, k, sp).Distinct(1, &scratch)
 	}
 	for range 5000 {
 		step()

@@ -127,20 +127,20 @@ func BenchmarkQuery(b *testing.B) {
 			})
 		}
 		run("Find", func(window.Key, window.Span) {})
-		run("Count", func(key window.Key, sp window.Span) { s.Count(key, sp) })
+		run("Count", func(key window.Key, sp window.Span) { pick(s, key, sp).Count() })
 		run("CountSkip", func(key window.Key, sp window.Span) {
 			sp.HasSkip, sp.SkipTime, sp.Skip = true, sp.To, 1
-			s.Count(key, sp)
+			pick(s, key, sp).Count()
 		})
 		run("Sum", func(key window.Key, sp window.Span) {
-			if _, _, _, err := s.Sum(key, 0, sp); err != nil {
+			if _, _, _, err := pick(s, key, sp).Sum(0); err != nil {
 				b.Fatal(err)
 			}
 		})
-		run("MinMax", func(key window.Key, sp window.Span) { _, _, _, _, _ = s.MinMax(key, 0, sp) })
-		run("Stddev", func(key window.Key, sp window.Span) { _, _, _, _, _ = s.Stddev(key, 0, sp) })
-		run("Last", func(key window.Key, sp window.Span) { s.Last(key, 0, sp) })
-		run("Distinct", func(key window.Key, sp window.Span) { s.Distinct(key, 0, sp, &scratch) })
+		run("MinMax", func(key window.Key, sp window.Span) { _, _, _, _, _ = pick(s, key, sp).MinMax(0) })
+		run("Stddev", func(key window.Key, sp window.Span) { _, _, _, _, _ = pick(s, key, sp).Stddev(0) })
+		run("Last", func(key window.Key, sp window.Span) { pick(s, key, sp).Last(0) })
+		run("Distinct", func(key window.Key, sp window.Span) { pick(s, key, sp).Distinct(0, &scratch) })
 	}
 }
 
@@ -163,12 +163,12 @@ func BenchmarkHot(b *testing.B) {
 	sp := window.Span{From: e.Time - week, To: e.Time, HasSkip: true, SkipTime: e.Time, Skip: e.ID}
 	var scratch window.Scratch
 	for name, f := range map[string]func(){
-		"Count":    func() { s.Count(k, sp) },
-		"Sum":      func() { _, _, _, _ = s.Sum(k, 0, sp) },
-		"MinMax":   func() { _, _, _, _, _ = s.MinMax(k, 0, sp) },
-		"Stddev":   func() { _, _, _, _, _ = s.Stddev(k, 0, sp) },
-		"Last":     func() { s.Last(k, 0, sp) },
-		"Distinct": func() { s.Distinct(k, 0, sp, &scratch) },
+		"Count":    func() { pick(s, k, sp).Count() },
+		"Sum":      func() { _, _, _, _ = pick(s, k, sp).Sum(0) },
+		"MinMax":   func() { _, _, _, _, _ = pick(s, k, sp).MinMax(0) },
+		"Stddev":   func() { _, _, _, _, _ = pick(s, k, sp).Stddev(0) },
+		"Last":     func() { pick(s, k, sp).Last(0) },
+		"Distinct": func() { pick(s, k, sp).Distinct(0, &scratch) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {

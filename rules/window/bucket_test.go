@@ -87,10 +87,10 @@ func (p *pair) compareChosen(key string, sp window.Span) {
 	}
 	single, bucketed := p.model.chosen(key, sp)
 	in := slices.Concat(bucketed, single)
-	if got, want := p.store.Count(k, sp), int64(len(in)); got != want {
+	if got, want := pick(p.store, k, sp).Count(), int64(len(in)); got != want {
 		p.t.Fatalf("Count(%+v) = %d, want %d + %d", sp, got, len(single), len(bucketed))
 	}
-	last, ok := p.store.LastTime(k, sp)
+	last, ok := pick(p.store, k, sp).LastTime()
 	if ok != (len(in) > 0) || ok && last != in[len(in)-1].Time {
 		p.t.Fatalf("LastTime(%+v) = %d, %v, want that of %v", sp, last, ok, in)
 	}
@@ -101,7 +101,7 @@ func (p *pair) compareChosen(key string, sp window.Span) {
 			sum.Add(sum, big.NewInt(e.Values[col]))
 			seen[e.Values[col]] = true
 		}
-		total, n, currency, err := p.store.Sum(k, col, sp)
+		total, n, currency, err := pick(p.store, k, sp).Sum(col)
 		wCurrency, wErr := p.model.currency(having(in, col), col)
 		if !sum.IsInt64() {
 			wCurrency, wErr = 0, window.ErrOverflow
@@ -111,7 +111,7 @@ func (p *pair) compareChosen(key string, sp window.Span) {
 			p.t.Fatalf("Sum(%d, %+v) = %d, %d, %d, %v, want %d, %d, %d, %v",
 				col, sp, total, n, currency, err, sum, len(having(in, col)), wCurrency, wErr)
 		}
-		got, want := p.store.Distinct(k, col, sp, &p.scratch), int64(len(seen))
+		got, want := pick(p.store, k, sp).Distinct(col, &p.scratch), int64(len(seen))
 		exact := len(bucketed) == 0 || want <= int64(p.model.spec.DistinctExact)
 		if off := got - want; exact && off != 0 || max(off, -off) > 2+want/10 {
 			p.t.Fatalf("Distinct(%d, %+v) = %d, want %d (exact: %v)", col, sp, got, want, exact)
@@ -196,7 +196,7 @@ func TestBucketsError(t *testing.T) {
 		}
 		if spec.Horizon == 0 && newest < math.MaxInt64 && sorted[0].Time > math.MinInt64 {
 			k, _ := p.store.Find(p.hash("hot"), "hot")
-			if got := p.store.Count(k, window.Span{From: math.MinInt64, To: newest + 1}); got != int64(len(all)) {
+			if got := pick(p.store, k, window.Span{From: math.MinInt64, To: newest + 1}).Count(); got != int64(len(all)) {
 				t.Fatalf("%d events ever, want %d", got, len(all))
 			}
 		}
@@ -252,8 +252,8 @@ func TestBucketsKeepTexts(t *testing.T) {
 			p.insert("hot", &all[i])
 			sp := spans(t, all)
 			k, _ := p.store.Find(p.hash("hot"), "hot")
-			first, _, ok := p.store.First(k, 0, sp)
-			last, _, _ := p.store.Last(k, 0, sp)
+			first, _, ok := pick(p.store, k, sp).First(0)
+			last, _, _ := pick(p.store, k, sp).Last(0)
 			if ok && (p.store.Text(first) == "" || p.store.Text(last) == "") {
 				t.Fatalf("%+v: %q and %q", sp, p.store.Text(first), p.store.Text(last))
 			}
@@ -281,7 +281,7 @@ func TestMemoryOfHotKey(t *testing.T) {
 	k, _ := s.Find(1, "hot")
 	var scratch window.Scratch
 	sp := window.Span{From: 600_000 - within, To: 600_000}
-	n, distinct := s.Count(k, sp), s.Distinct(k, 1, sp, &scratch)
+	n, distinct := pick(s, k, sp).Count(), pick(s, k, sp).Distinct(1, &scratch)
 	if n < 49_800 || n > 50_200 || distinct < 47_000 || distinct > 53_000 {
 		t.Errorf("%d events, %d values, want 50,000 nearly", n, distinct)
 	}

@@ -15,21 +15,19 @@ type Scratch struct {
 // ones among those may be few.
 const scratchSlots, scratchStart = 64, 1024
 
-// Distinct is how many different values a column has over the events in the
-// span. It is exact, but of events in buckets with more than Spec.DistinctExact
+// Distinct is how many different values a column has over the events. It
+// is exact, but of events in buckets with more than Spec.DistinctExact
 // values together with the others of the span: then it is estimated, with a
 // standard error of 1.63 %.
-func (s *Store) Distinct(k Key, col int, sp Span, scratch *Scratch) int64 {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	c := s.column(&r, col)
+func (x *Selection) Distinct(col int, scratch *Scratch) int64 {
+	r, c := &x.r, x.store.column(&x.r, col)
 	scratch.reset(x.hi - x.lo)
 	r.distinct(c, x.lo, x.hi, x.skip, scratch)
 	if !x.rough() {
 		return scratch.count()
 	}
 	r.distinct(c, x.low, x.high, -1, scratch)
-	most := int64(s.spec.DistinctExact)
+	most := int64(x.store.spec.DistinctExact)
 	listed := true
 	for i := 0; i < len(x.buckets) && listed && scratch.count() <= most; i++ {
 		values := &x.buckets[i].cells[col].values

@@ -2,16 +2,14 @@ package window
 
 import "sort"
 
-// LastTime is the time of the latest event in the span; ok is false if there is
-// none.
-func (s *Store) LastTime(k Key, sp Span) (time int64, ok bool) {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	if x.skip == x.hi-1 {
-		x.hi--
+// LastTime is the time of the latest event; ok is false if there is none.
+func (x *Selection) LastTime() (time int64, ok bool) {
+	r, hi := &x.r, x.hi
+	if x.skip == hi-1 {
+		hi--
 	}
-	if x.lo < x.hi {
-		return r.time(x.hi - 1), true
+	if x.lo < hi {
+		return r.time(hi - 1), true
 	}
 	if x.low < x.high {
 		time, ok = r.time(x.high-1), true
@@ -22,32 +20,30 @@ func (s *Store) LastTime(k Key, sp Span) (time int64, ok bool) {
 	return time, ok
 }
 
-// First is a column's value in the earliest event in the span that has it, and
-// its currency (0 for a plain column); ok is false if none has. Of events of
+// First is a column's value in the earliest event that has it, and its currency (0 for a plain column); ok is false if none has. Of events of
 // one time it is that of the smaller name with Spec.Names, else of the smaller
 // id.
-func (s *Store) First(k Key, col int, sp Span) (value int64, currency uint16, ok bool) {
-	return s.end(k, col, sp, -1)
+func (x *Selection) First(col int) (value int64, currency uint16, ok bool) {
+	return x.end(col, -1)
 }
 
 // Last is as First, of the latest event and the greater name or id.
-func (s *Store) Last(k Key, col int, sp Span) (value int64, currency uint16, ok bool) {
-	return s.end(k, col, sp, 1)
+func (x *Selection) Last(col int) (value int64, currency uint16, ok bool) {
+	return x.end(col, 1)
 }
 
 // end is First with side −1, Last with side 1.
-func (s *Store) end(k Key, col int, sp Span, side int) (value int64, currency uint16, ok bool) {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	c := s.column(&r, col)
-	best, ok := s.endOf(&r, c, x.lo, x.hi, x.skip, side)
+func (x *Selection) end(col, side int) (value int64, currency uint16, ok bool) {
+	s, r := x.store, &x.r
+	c := s.column(r, col)
+	best, ok := s.endOf(r, c, x.lo, x.hi, x.skip, side)
 	if x.rough() {
 		see := func(e *end) {
 			if !ok || side*e.compare(&best) > 0 {
 				best, ok = *e, true
 			}
 		}
-		if e, found := s.endOf(&r, c, x.low, x.high, -1, side); found {
+		if e, found := s.endOf(r, c, x.low, x.high, -1, side); found {
 			see(&e)
 		}
 		for i := range x.buckets {

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/refundguard/refundguard/rules/window"
 )
 
 // fatal lets a pair be used by rapid, whose T is no testing.TB.
@@ -14,3 +16,8 @@ type fatal struct {
 
 func (f fatal) Helper()                           { f.R.Helper() }
 func (f fatal) Fatalf(format string, args ...any) { f.R.Fatalf(format, args...) }
+
+func pick(s *window.Store, k window.Key, sp window.Span) *window.Selection {
+	x := s.Select(k, sp)
+	return &x
+}

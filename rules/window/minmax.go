@@ -1,12 +1,10 @@
 package window
 
-// MinMax are the least and the greatest value of a column over the n events in
-// the span that have it, and their currency; 0 without events. Currencies are
-// as in [Store.Sum].
-func (s *Store) MinMax(k Key, col int, sp Span) (least, greatest, n int64, currency uint16, err error) {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	c := s.column(&r, col)
+// MinMax are the least and the greatest value of a column over the n events that
+// have it, and their currency; 0 without events. Currencies are as in
+// [Selection.Sum].
+func (x *Selection) MinMax(col int) (least, greatest, n int64, currency uint16, err error) {
+	r, c := &x.r, x.store.column(&x.r, col)
 	var e extremes
 	r.extremes(c, x.lo, x.hi, x.skip, &e)
 	r.extremes(c, x.low, x.high, -1, &e)
@@ -18,7 +16,7 @@ func (s *Store) MinMax(k Key, col int, sp Span) (least, greatest, n int64, curre
 	if e.n == 0 {
 		return 0, 0, 0, 0, nil
 	}
-	currency, err = s.currency(&r, c, col, &x)
+	currency, err = x.currency(c, col)
 	return e.least, e.greatest, e.n, currency, err
 }
 

@@ -193,21 +193,21 @@ func (p *pair) compare(key string, sp window.Span) {
 		return
 	}
 	in := p.model.in(key, sp)
-	if got, want := p.store.Count(k, sp), int64(len(in)); got != want {
+	if got, want := pick(p.store, k, sp).Count(), int64(len(in)); got != want {
 		p.t.Fatalf("Count(%q, %+v) = %d, want %d", key, sp, got, want)
 	}
-	last, ok := p.store.LastTime(k, sp)
+	last, ok := pick(p.store, k, sp).LastTime()
 	if ok != (len(in) > 0) || ok && last != in[len(in)-1].Time {
 		p.t.Fatalf("LastTime(%q, %+v) = %d, %v, want that of %v", key, sp, last, ok, in)
 	}
 	for col := range p.model.spec.Columns {
-		total, n, currency, err := p.store.Sum(k, col, sp)
+		total, n, currency, err := pick(p.store, k, sp).Sum(col)
 		wTotal, wN, wCurrency, wErr := p.model.sum(key, col, sp)
 		if total != wTotal || n != wN || currency != wCurrency || !errors.Is(err, wErr) {
 			p.t.Fatalf("Sum(%q, %d, %+v) = %d, %d, %d, %v, want %d, %d, %d, %v",
 				key, col, sp, total, n, currency, err, wTotal, wN, wCurrency, wErr)
 		}
-		if got, want := p.store.Distinct(k, col, sp, &p.scratch), p.model.distinct(key, col, sp); got != want {
+		if got, want := pick(p.store, k, sp).Distinct(col, &p.scratch), p.model.distinct(key, col, sp); got != want {
 			p.t.Fatalf("Distinct(%q, %d, %+v) = %d, want %d", key, col, sp, got, want)
 		}
 		p.compareColumn(key, k, col, sp, in)
@@ -228,19 +228,19 @@ func (p *pair) compareColumn(key string, k window.Key, col int, sp window.Span, 
 		}
 		wLeast, wGreatest = min(wLeast, v), max(wGreatest, v)
 	}
-	least, greatest, n, currency, err := p.store.MinMax(k, col, sp)
+	least, greatest, n, currency, err := pick(p.store, k, sp).MinMax(col)
 	if least != wLeast || greatest != wGreatest || n != int64(len(in)) || currency != wCurrency || !errors.Is(err, wErr) {
 		p.t.Fatalf("MinMax(%q, %d, %+v) = %d, %d, %d, %d, %v, want %d, %d, %d, %d, %v",
 			key, col, sp, least, greatest, n, currency, err, wLeast, wGreatest, len(in), wCurrency, wErr)
 	}
-	sd, mean, n, currency, err := p.store.Stddev(k, col, sp)
+	sd, mean, n, currency, err := pick(p.store, k, sp).Stddev(col)
 	wSd, wMean := deviation(in, col)
 	if !near(sd, wSd) || !near(mean, wMean) || n != int64(len(in)) || currency != wCurrency || !errors.Is(err, wErr) {
 		p.t.Fatalf("Stddev(%q, %d, %+v) = %v, %v, %d, %d, %v, want %v, %v, %d, %d, %v",
 			key, col, sp, sd, mean, n, currency, err, wSd, wMean, len(in), wCurrency, wErr)
 	}
-	first, firstCurrency, ok := p.store.First(k, col, sp)
-	last, lastCurrency, ok2 := p.store.Last(k, col, sp)
+	first, firstCurrency, ok := pick(p.store, k, sp).First(col)
+	last, lastCurrency, ok2 := pick(p.store, k, sp).Last(col)
 	if ok != (len(in) > 0) || ok2 != ok {
 		p.t.Fatalf("First and Last(%q, %d, %+v) = %v, %v over %d events", key, col, sp, ok, ok2, len(in))
 	}

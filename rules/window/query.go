@@ -42,10 +42,8 @@ func (s *Store) span(r *record, sp Span) (lo, hi, skip int) {
 	return lo, hi, skip
 }
 
-// Count is how many events there are in the span.
-func (s *Store) Count(k Key, sp Span) int64 {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
+// Count is how many events there are.
+func (x *Selection) Count() int64 {
 	n := int64(x.hi-x.lo) + int64(x.high-x.low)
 	if x.skip >= 0 {
 		n--
@@ -56,25 +54,23 @@ func (s *Store) Count(k Key, sp Span) int64 {
 	return n
 }
 
-// Sum is the exact total of a column over the n events in the span that have
+// Sum is the exact total of a column over the n events that have
 // it, and their currency (0 for a plain column and without events). It is
 // ErrOverflow only if the total itself does not fit, whatever its parts do. The
 // total stands beside ErrCurrencies too, for whom it means something.
-func (s *Store) Sum(k Key, col int, sp Span) (total, n int64, currency uint16, err error) {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	c := s.column(&r, col)
-	if x.skip >= 0 && !r.has(c, x.skip) {
-		x.skip = -1
+func (x *Selection) Sum(col int) (total, n int64, currency uint16, err error) {
+	r, c, skip := &x.r, x.store.column(&x.r, col), x.skip
+	if skip >= 0 && !r.has(c, skip) {
+		skip = -1
 	}
 	n = r.having(c, x.hi) - r.having(c, x.lo)
-	if x.skip >= 0 {
+	if skip >= 0 {
 		n--
 	}
 	if !x.rough() && n == 0 {
 		return 0, 0, 0, nil
 	}
-	sum := r.sum(c, x.lo, x.hi, x.skip)
+	sum := r.sum(c, x.lo, x.hi, skip)
 	if x.rough() {
 		n += r.having(c, x.high) - r.having(c, x.low)
 		part := r.sum(c, x.low, x.high, -1)
@@ -88,7 +84,7 @@ func (s *Store) Sum(k Key, col int, sp Span) (total, n int64, currency uint16, e
 	if total, err = sum.small(); err != nil {
 		return 0, n, 0, err
 	}
-	currency, err = s.currency(&r, c, col, &x)
+	currency, err = x.currency(c, col)
 	return total, n, currency, err
 }
 
@@ -122,13 +118,13 @@ func (r *record) sum(c column, lo, hi, skip int) long {
 
 // currency is that of what a selection holds of a column. It looks at each
 // entry only if the key has seen two.
-func (s *Store) currency(r *record, c column, col int, x *selection) (uint16, error) {
-	if s.spec.Plain>>col&1 != 0 {
+func (x *Selection) currency(c column, col int) (uint16, error) {
+	if x.store.spec.Plain>>col&1 != 0 {
 		return 0, nil
 	}
 	var seen currencies
-	r.currencies(c, x.lo, x.hi, x.skip, &seen)
-	r.currencies(c, x.low, x.high, -1, &seen)
+	x.r.currencies(c, x.lo, x.hi, x.skip, &seen)
+	x.r.currencies(c, x.low, x.high, -1, &seen)
 	for i := range x.buckets {
 		seen.merge(&x.buckets[i].cells[col].currency)
 	}

@@ -1,25 +1,31 @@
 package window
 
-// selection is what of a key belongs to a span: entries that lie in it, and
+// Selection is what of a key belongs to a span: entries that lie in it, and
 // beyond Exact whole buckets that nearly do. Some of the latter are entries
-// still, which count as the buckets that they will be part of.
-type selection struct {
+// still, which count as the buckets that they will be part of. Its methods
+// compute over it; any number of goroutines may use selections of a store that
+// is not being written. It is valid until the next insert.
+type Selection struct {
+	store *Store
+	r     record
+
 	lo, hi, skip int // entries in the span
 	low, high    int // entries that count as in buckets
 	buckets      []bucket
 }
 
 // rough reports whether anything but single events is in the selection.
-func (x *selection) rough() bool { return x.low < x.high || len(x.buckets) > 0 }
+func (x *Selection) rough() bool { return x.low < x.high || len(x.buckets) > 0 }
 
-// choose finds what belongs to a span.
+// Select finds what of a key belongs to a span.
 //
 // Of the buckets, that of From is in and that of To isn't, so that spans which
 // adjoin share no bucket and leave none out, and the event that asks, at To, is
 // not in what it asks for. Should events one by one begin before To, all
 // buckets up to them are in.
-func (s *Store) choose(r *record, sp Span) selection {
-	var x selection
+func (s *Store) Select(k Key, sp Span) Selection {
+	x := Selection{store: s, r: s.open(uint64(k))}
+	r := &x.r
 	x.lo, x.hi, x.skip = s.span(r, sp)
 	if s.levels == nil || r.n <= s.spec.Exact && r.b[offFlags]&flagPast == 0 {
 		return x

@@ -46,15 +46,13 @@ func (m *moments) deviation() float64 {
 	return math.Sqrt(spread.float()) / float64(m.n)
 }
 
-// Stddev is the population standard deviation of a column over the n events in
-// the span that have it, their mean, both in units of the column, and their
-// currency; 0 without events. Currencies are as in [Store.Sum]. The sums are
+// Stddev is the population standard deviation of a column over the n events that
+// have it, their mean, both in units of the column, and their currency; 0
+// without events. Currencies are as in [Selection.Sum]. The sums are
 // exact, whatever the values; what is rounded is the end: the mean by one part
 // in 2^52 at most, the deviation by two.
-func (s *Store) Stddev(k Key, col int, sp Span) (sd, mean float64, n int64, currency uint16, err error) {
-	r := s.open(uint64(k))
-	x := s.choose(&r, sp)
-	c := s.column(&r, col)
+func (x *Selection) Stddev(col int) (sd, mean float64, n int64, currency uint16, err error) {
+	r, c := &x.r, x.store.column(&x.r, col)
 	var m moments
 	r.moments(c, x.lo, x.hi, x.skip, &m)
 	r.moments(c, x.low, x.high, -1, &m)
@@ -64,7 +62,7 @@ func (s *Store) Stddev(k Key, col int, sp Span) (sd, mean float64, n int64, curr
 	if m.n == 0 {
 		return 0, 0, 0, 0, nil
 	}
-	currency, err = s.currency(&r, c, col, &x)
+	currency, err = x.currency(c, col)
 	return m.deviation(), m.mean(), m.n, currency, err
 }
 

@@ -70,7 +70,7 @@ func TestTextsAreForgotten(t *testing.T) {
 		t.Errorf("%d bytes, %d after 5,000 events", s.Bytes(), after)
 	}
 	k, _ := s.Find(1, "k")
-	if v, _, _ := s.Last(k, 0, window.Span{From: 0, To: 40_000}); s.Text(v) != "text 39999" {
+	if v, _, _ := pick(s, k, window.Span{From: 0, To: 40_000}).Last(0); s.Text(v) != "text 39999" {
 		t.Errorf("Last is %q", s.Text(v))
 	}
 }
@@ -92,8 +92,8 @@ func TestTiesOfFirstAndLast(t *testing.T) {
 			{window.Span{To: 9, HasSkip: true, SkipTime: 5, Skip: 2}, map[bool]int64{true: 4, false: 0}[names], map[bool]int64{true: 3, false: 4}[names]},
 			{window.Span{To: 9, HasSkip: true, SkipTime: 5, Skip: 3}, map[bool]int64{true: 2, false: 0}[names], map[bool]int64{true: 1, false: 4}[names]},
 		} {
-			first, _, _ := s.First(k, 0, c.sp)
-			last, _, ok := s.Last(k, 0, c.sp)
+			first, _, _ := pick(s, k, c.sp).First(0)
+			last, _, ok := pick(s, k, c.sp).Last(0)
 			if first != c.first || last != c.last || !ok {
 				t.Errorf("names %v, %+v: %d and %d, want %d and %d", names, c.sp, first, last, c.first, c.last)
 			}

@@ -208,8 +208,8 @@ func TestEdges(t *testing.T) {
 		{window.Span{From: 100, To: 200, HasSkip: true, SkipTime: 100, Skip: 0}, 2, 6},
 		{window.Span{From: 0, To: 300, HasSkip: true, SkipTime: 0, Skip: 0}, 4, 15},
 	} {
-		total, n, _, err := s.Sum(k, 0, c.sp)
-		if count := s.Count(k, c.sp); count != c.n || n != c.n || total != c.to || err != nil {
+		total, n, _, err := pick(s, k, c.sp).Sum(0)
+		if count := pick(s, k, c.sp).Count(); count != c.n || n != c.n || total != c.to || err != nil {
 			t.Errorf("%+v: Count %d, Sum %d over %d (%v), want %d over %d", c.sp, count, total, n, err, c.to, c.n)
 		}
 	}
@@ -236,7 +236,7 @@ func TestOverflow(t *testing.T) {
 		{1, 3, 0, window.ErrOverflow},
 		{2, 4, math.MinInt64 + 5, nil},
 	} {
-		got, _, _, err := s.Sum(k, 0, window.Span{From: c.from, To: c.to})
+		got, _, _, err := pick(s, k, window.Span{From: c.from, To: c.to}).Sum(0)
 		if got != c.want || err != c.err {
 			t.Errorf("(%d, %d]: %d, %v, want %d, %v", c.from, c.to, got, err, c.want, c.err)
 		}
@@ -258,7 +258,7 @@ func TestManyKeys(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is lost", name(i))
 		}
-		total, n, _, err := s.Sum(k, 0, window.Span{From: -1, To: 10})
+		total, n, _, err := pick(s, k, window.Span{From: -1, To: 10}).Sum(0)
 		if n != events || total != int64(i)*events || err != nil {
 			t.Fatalf("%s: %d over %d (%v), want %d over %d", name(i), total, n, err, int64(i)*events, events)
 		}
