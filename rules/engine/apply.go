@@ -21,19 +21,22 @@ type original struct {
 
 // update is one later record of a known transaction.
 type update struct {
+	of      ref // the transaction's id
 	content uint64
 	time    int64
 	status  ref // empty: the record had none
 	index   int64
 	next    int32
+	day     uint16 // as in entry
 }
 
 // Apply enters items into the state, in order, and sets each one's Fate. A nil
 // item is passed over. The strings of an item's event are copied.
 func (e *Engine) Apply(items []*Item) {
 	for _, it := range items {
-		if it != nil && it.Event.Time > e.newest {
-			e.newest = it.Event.Time
+		if it != nil {
+			e.newest = max(e.newest, it.Event.Time)
+			e.received = max(e.received, it.Received)
 		}
 	}
 	// Two passes with a barrier between: who owns an id decides whether it is
@@ -62,7 +65,7 @@ func (e *Engine) admitAll(w int, items []*Item) {
 func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 	ev := &it.Event
 	if it.Stream != e.transactions {
-		content, known := sh.ids[it.Stream].put(it.id, ev.ID())
+		content, known := sh.ids[it.Stream].put(it.id, ev.ID(), dayOf(it.Received))
 		if !known {
 			*content = it.content
 			if it.Stream == e.refunds && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
@@ -75,7 +78,7 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 		}
 		return Conflict
 	}
-	o, known := sh.originals.put(it.id, ev.ID())
+	o, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Received))
 	if !known {
 		wk.packed = event.AppendPacked(wk.packed[:0], ev)
 		*o = original{content: it.content, time: ev.Time, packed: sh.keys.add(wk.packed)}
@@ -89,7 +92,8 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 			return Duplicate
 		}
 	}
-	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1}
+	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1, day: dayOf(it.Received)}
+	u.of = sh.originals.keyOf(it.id, ev.ID())
 	if ev.Has(e.slots.txStatus) {
 		v := ev.Vals[e.slots.txStatus]
 		u.status, u.index = sh.keys.add([]byte(v.Str)), v.Num

@@ -17,6 +17,7 @@ type reserved struct {
 	amount   int64
 	currency event.Currency
 	mixed    bool
+	changed  bool // since the last save: it is in shard.changed
 }
 
 // Emit takes one decision. It runs on worker w, at the same time as those of
@@ -107,7 +108,8 @@ func (e *Engine) reserveFor(transaction string, amount int64, currency event.Cur
 		return
 	}
 	hash := xxh3.HashString(transaction)
-	r, known := e.shards[e.owner(hash)].refunded.put(hash, transaction)
+	sh := e.shards[e.owner(hash)]
+	r, known := sh.refunded.put(hash, transaction, 0)
 	switch {
 	case !known:
 		*r = reserved{amount: amount, currency: currency}
@@ -117,6 +119,10 @@ func (e *Engine) reserveFor(transaction string, amount int64, currency event.Cur
 		r.amount = math.MaxInt64
 	default:
 		r.amount += amount
+	}
+	if e.tracking && !r.changed {
+		r.changed = true
+		sh.changed = append(sh.changed, hash)
 	}
 }
 
@@ -135,13 +141,14 @@ type Past struct {
 	Amount        event.Money
 	Currency      event.Currency
 	Outcome       event.Outcome
+	Received      int64 // Kafka timestamp, Unix milliseconds
 }
 
 // Remember enters such a refund: its id, so that a repeat is a Conflict (whether
 // the bytes are the same can't be told), and its amount.
 func (e *Engine) Remember(refundID string, p Past) {
 	hash := xxh3.HashString(refundID)
-	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID); known {
+	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID, dayOf(p.Received)); known {
 		return
 	}
 	if p.Outcome != event.Reject {

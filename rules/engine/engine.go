@@ -78,6 +78,11 @@ type Config struct {
 	// before the oldest go to buckets; 0: the default of package window.
 	ExactEvents int
 
+	// Retention, Originals and Dedup are for how long, in milliseconds of Kafka
+	// timestamps, ids are kept of refunds, of transactions and of others; 0: for
+	// ever. What is older is not saved any longer, and not restored.
+	Retention, Originals, Dedup int64
+
 	// Whether decisions over state that is incomplete, or over windows that are
 	// still filling, must not approve.
 	HoldDegraded, HoldWarming bool
@@ -95,6 +100,13 @@ type Engine struct {
 	shards   []*shard
 	workers  []*worker
 	newest   int64 // greatest event time applied
+	received int64 // greatest Kafka timestamp applied
+
+	tracking bool           // what changes is noted, for StartSave
+	nextID   int            // of a store
+	saved    map[int]bool   // ids of stores that are saved
+	dropped  map[int]uint16 // by stream, the day before which what is saved was dropped
+	forgot   map[int]int64  // by stream, the Kafka timestamp before which ids are not known
 
 	transactions, refunds int // stream indices
 	slots                 slots
@@ -117,6 +129,9 @@ type shard struct {
 	refunded  *table[reserved]
 	filled    []marks          // by stream, updates last, of ids and originals: see Fill
 	moved     map[string]int64 // refund id -> Event.Time, where that isn't occurred_at
+
+	changed      []uint64 // hashes of what changed in refunded since the last save
+	savedUpdates int      // as segment.saved, of updates
 }
 
 // worker is the scratch of one worker.
@@ -148,7 +163,7 @@ type op struct {
 
 // New makes an empty engine that runs set.
 func New(cfg Config, set *rules.Set) *Engine {
-	e := &Engine{cfg: cfg, newest: math.MinInt64, run: make(chan func())}
+	e := &Engine{cfg: cfg, newest: math.MinInt64, run: make(chan func()), dropped: map[int]uint16{}}
 	for i, s := range cfg.Schema.Streams {
 		switch s.Name {
 		case "transactions":

@@ -138,12 +138,21 @@ func (e *Engine) Filled(since map[int]int64, derived int64) {
 				s.since = max(s.since, t)
 			}
 		}
+		for stream, t := range e.forgot { // events whose ids are forgotten were not entered
+			if s.madeOf(e.cfg.Schema.Streams[stream].Name) {
+				s.since = max(s.since, t+earliest)
+			}
+		}
 		if s.def.Source == "hits" || s.def.Source == "decisions" {
 			s.since = max(s.since, derived)
 		}
 	}
 	e.SetRules(e.set) // expressions that others served so far may go together now
 }
+
+// earliest is by how much, in milliseconds, an event may be later than its Kafka
+// timestamp.
+const earliest = 5 * 60_000
 
 // GiveUp says that what stores miss will not be filled: they are warming until
 // their windows have passed.

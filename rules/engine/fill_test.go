@@ -89,6 +89,11 @@ func (m *machine) epoch(rows []row, note func(d *event.Decision)) {
 	m.e.Decide(refunds, func(_, i int, d *event.Decision, _ *rules.Result) {
 		c := *d
 		c.Features, c.Warming, c.Hits = slices.Clone(d.Features), slices.Clone(d.Warming), slices.Clone(d.Hits)
+		c.Skipped, c.Errors = slices.Clone(d.Skipped), slices.Clone(d.Errors)
+		if d.Original != nil {
+			o := *d.Original
+			c.Original = &o
+		}
 		decisions[i], pasts[i] = &c, engine.Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: c.Hits}
 	})
 	hits := make([]engine.Decided, len(payments))

@@ -21,6 +21,7 @@ type store struct {
 	shards  []*window.Store
 	since   int64 // event time from which it is complete; MinInt64: always was
 	filling bool  // made by a reload, and not filled since: see Fill
+	id      int   // in what is saved: no other store ever has it
 }
 
 func (s *store) insert(shard int, o *op, values []int64) {
@@ -122,12 +123,17 @@ func (e *Engine) SetRules(set *rules.Set) {
 
 func (e *Engine) newStore(series int) *store {
 	def := &e.set.Series[series]
-	s := &store{def: def, columns: def, spec: e.spec(series), since: math.MinInt64}
+	s := &store{def: def, columns: def, spec: e.spec(series), since: math.MinInt64, id: e.nextID}
+	e.nextID++
 	if e.newest != math.MinInt64 {
 		s.since, s.filling = e.newest, true
 	}
 	for range e.shards {
-		s.shards = append(s.shards, window.New(s.spec))
+		w := window.New(s.spec)
+		if e.tracking {
+			w.Track()
+		}
+		s.shards = append(s.shards, w)
 	}
 	return s
 }

@@ -19,11 +19,13 @@ const tableSegments = 64
 type segment[V any] struct {
 	slots   []uint64 // high 32 bits: tag; low 32 bits: entry index + 1, 0 is empty
 	entries []entry[V]
+	saved   int // entries that are saved, or in the save that is under way
 }
 
 type entry[V any] struct {
 	hash uint64
 	key  ref
+	day  uint16 // of the Kafka timestamp, since 1970; in room that would be empty
 	val  V
 }
 
@@ -49,9 +51,15 @@ func (t *table[V]) locate(hash uint64, key string) (segment, index int, v *V) {
 	return segment, index, &s.entries[index].val
 }
 
+// keyOf is where the arena has a key that is there.
+func (t *table[V]) keyOf(hash uint64, key string) ref {
+	s := &t.segments[hash%tableSegments]
+	return s.entries[s.find(t.keys, hash, key)].key
+}
+
 // put returns the value of a key, and whether it was there; if not, it is
 // entered as the zero value.
-func (t *table[V]) put(hash uint64, key string) (*V, bool) {
+func (t *table[V]) put(hash uint64, key string, day uint16) (*V, bool) {
 	s := &t.segments[hash%tableSegments]
 	if i := s.find(t.keys, hash, key); i >= 0 {
 		return &s.entries[i].val, true
@@ -59,7 +67,7 @@ func (t *table[V]) put(hash uint64, key string) (*V, bool) {
 	if 4*(len(s.entries)+1) > 3*len(s.slots) {
 		s.grow()
 	}
-	s.entries = append(s.entries, entry[V]{hash: hash, key: t.keys.add([]byte(key))})
+	s.entries = append(s.entries, entry[V]{hash: hash, key: t.keys.add([]byte(key)), day: day})
 	s.link(hash, len(s.entries)-1)
 	t.n++
 	return &s.entries[len(s.entries)-1].val, false
@@ -81,6 +89,17 @@ func (s *segment[V]) find(keys *arena, hash uint64, key string) int {
 		e := &s.entries[uint32(slot)-1]
 		if e.hash == hash && keys.str(e.key) == key {
 			return int(uint32(slot) - 1)
+		}
+	}
+}
+
+// each calls f for the entries with this hash.
+func (t *table[V]) each(hash uint64, f func(*entry[V])) {
+	s := &t.segments[hash%tableSegments]
+	mask := uint64(len(s.slots) - 1)
+	for i := hash / tableSegments & mask; s.slots[i] != 0; i = (i + 1) & mask {
+		if e := &s.entries[uint32(s.slots[i])-1]; e.hash == hash {
+			f(e)
 		}
 	}
 }

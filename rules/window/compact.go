@@ -15,7 +15,7 @@ func (s *Store) spare() int { return max(s.spec.Exact/4, 1) }
 
 // compact moves all entries but the newest Exact to buckets, once they are many
 // enough.
-func (s *Store) compact(r *record) {
+func (s *Store) compact(r *record, m uint64) {
 	if s.levels == nil || r.n <= s.spec.Exact+s.spare() {
 		return
 	}
@@ -33,6 +33,9 @@ func (s *Store) compact(r *record) {
 	s.trim(r, move)
 	s.events -= int64(move)
 	r.b[offFlags] |= flagPast
+	if s.track.on {
+		s.mark(r, m)
+	}
 }
 
 // forget takes out the buckets of a key that are too old.

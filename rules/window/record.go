@@ -20,6 +20,10 @@ const (
 	flagWide       = 1 << iota // times take 8 bytes, not 6
 	flagCurrencies             // each entry has its own currency
 	flagPast                   // some of the key's events are in buckets
+	flagChangedA               // these two: see tracker
+	flagChangedB
+
+	changedFlags = flagChangedA | flagChangedB
 )
 
 // Narrow times are 6 bytes: 1 is the first millisecond of year 0, and the

@@ -30,11 +30,13 @@ type Store struct {
 	events int64
 	twin   Event // scratch of the writer
 	going  Event // too
+	given  Event // of Restore
 	names  texts // by Event.ID
 	texts  texts // by what Intern gave
 	loose  []uint64
 	levels []level // nil: no buckets
 	past   map[string]past
+	track  tracker
 }
 
 // New makes an empty store. It panics if spec.Columns is not from 0 to
@@ -44,6 +46,7 @@ func New(spec Spec) *Store {
 	s := &Store{spec: spec, head: headSize + spec.Columns, keep: 2 * uint64(spec.Horizon), names: newTexts(), texts: newTexts(), levels: spec.levels(), past: map[string]past{}}
 	s.twin.Values = make([]int64, spec.Columns)
 	s.going.Values = make([]int64, spec.Columns)
+	s.given.Values = make([]int64, spec.Columns)
 	s.keys.init()
 	s.arena.init()
 	return s
@@ -70,7 +73,7 @@ func (s *Store) Events() int64 { return s.events }
 
 // Bytes is the memory that the store has taken. It looks at all buckets.
 func (s *Store) Bytes() int64 {
-	n := s.arena.bytes + s.keys.bytes() + s.names.bytes + s.texts.bytes
+	n := s.arena.bytes + s.keys.bytes() + s.names.bytes + s.texts.bytes + s.track.bytes()
 	for key, p := range s.past {
 		n += int64(len(key)) + p.bytes()
 	}
@@ -109,6 +112,9 @@ func (s *Store) insert(hash uint64, key string, e *Event) {
 			return
 		}
 	}
+	if s.track.on {
+		s.touch(&r, m, e)
+	}
 	s.hold(e) // before anything is released that may have the same texts
 	if found {
 		s.release(&r, i, i+1)
@@ -120,7 +126,7 @@ func (s *Store) insert(hash uint64, key string, e *Event) {
 		i -= s.makeRoom(slot, &r, e, &to, changed)
 	}
 	s.write(&r, i, e)
-	s.compact(&r)
+	s.compact(&r, m)
 }
 
 // cutoff is the earliest time of which a record, which must not be empty, still
@@ -154,6 +160,9 @@ func (s *Store) create(m uint64, key string, e *Event) {
 	binary.LittleEndian.PutUint32(b[offN:], 0)
 	r := s.open(ref)
 	s.write(&r, 0, e)
+	if s.track.on {
+		s.mark(&r, m)
+	}
 	s.add(m, ref)
 	s.hold(e)
 }

@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/window"
+)
+
+type column = rules.Column
+
+// Track makes the engine note what changes, so that it can be saved: what there
+// is already is all to be saved the first time. Call it before anything is
+// applied.
+func (e *Engine) Track() {
+	e.tracking = true
+	for _, s := range e.stores {
+		for _, w := range s.shards {
+			w.Track()
+		}
+	}
+}
+
+// Save is a copy of all that has changed since the last one, as of StartSave.
+type Save struct {
+	Header []byte      // for Restore
+	Drops  [][2][]byte // ranges of keys, the end left out, that are gone
+
+	stores []*store
+	shards []copying
+}
+
+// Copied is a part of what is saved; Each reads it.
+type Copied struct {
+	store int // -1: keys and values as they are
+	bytes []byte
+}
+
+// copying is how far the copy of one shard is.
+type copying struct {
+	chunks  []Copied
+	puts    []byte
+	tables  [][tableSegments]int // by stream, originals where transactions are: up to where entries are copied
+	updates int
+	table   int
+	segment int
+	store   int
+	done    bool
+}
+
+// StartSave begins to copy what has changed. It takes a moment; the rest is
+// CopySome's, which must have come to its end before the next StartSave. What is
+// decided between the two doesn't change the copy.
+func (e *Engine) StartSave() *Save {
+	head, err := json.Marshal(e.header())
+	if err != nil {
+		panic(err) // no such type in it
+	}
+	sv := &Save{Header: head, Drops: e.drops(), stores: e.stores, shards: make([]copying, len(e.shards))}
+	e.parallel(parallelFrom, func(w int) {
+		c, sh := &sv.shards[w], e.shards[w]
+		c.tables = make([][tableSegments]int, len(sh.ids))
+		for i, t := range sh.ids {
+			for j := range t.segments {
+				if i == e.transactions {
+					c.tables[i][j] = len(sh.originals.segments[j].entries)
+				} else {
+					c.tables[i][j] = len(t.segments[j].entries)
+				}
+			}
+		}
+		c.updates = len(sh.updates)
+		c.copyRefunded(sh)
+		for _, s := range sv.stores {
+			s.shards[w].Freeze()
+		}
+	})
+	return sv
+}
+
+// drops are the ranges of what has expired and of stores that are no longer
+// kept.
+func (e *Engine) drops() (ranges [][2][]byte) {
+	for stream := range e.cfg.Schema.Streams {
+		day := e.expired(stream)
+		if day == 0 || day == e.dropped[stream] {
+			continue
+		}
+		e.dropped[stream] = day
+		for _, kind := range e.datedKinds(stream) {
+			ranges = append(ranges, [2][]byte{appendKey(nil, kind, dayGroup(stream, 0), 0), appendKey(nil, kind, dayGroup(stream, day), 0)})
+		}
+	}
+	now := map[int]bool{}
+	for _, s := range e.stores {
+		now[s.id] = true
+	}
+	for id := range e.saved {
+		if !now[id] {
+			ranges = append(ranges, [2][]byte{appendKey(nil, kindWindow, uint32(id), 0), appendKey(nil, kindWindow, uint32(id+1), 0)})
+		}
+	}
+	e.saved = now
+	return ranges
+}
+
+// datedKinds are what is saved of a stream by the day of its Kafka timestamp.
+func (e *Engine) datedKinds(stream int) []byte {
+	if stream == e.transactions {
+		return []byte{kindOriginal, kindUpdate}
+	}
+	return []byte{kindID}
+}
+
+// CopySome copies up to n keys a shard and reports whether that was all. What
+// was copied is given out once.
+func (e *Engine) CopySome(sv *Save, n int) (copied []Copied, done bool) {
+	e.parallel(parallelFrom, func(w int) {
+		if c := &sv.shards[w]; !c.done {
+			c.some(e, e.shards[w], sv.stores, w, n)
+		}
+	})
+	done = true
+	for w := range sv.shards {
+		c := &sv.shards[w]
+		if len(c.puts) > 0 {
+			copied = append(copied, Copied{-1, c.puts})
+		}
+		copied = append(copied, c.chunks...)
+		c.puts, c.chunks = nil, nil
+		done = done && c.done
+	}
+	return copied, done
+}
+
+func (c *copying) some(e *Engine, sh *shard, stores []*store, w, n int) {
+	for ; c.table < len(c.tables); c.table, c.segment = c.table+1, 0 {
+		for ; c.segment < tableSegments; c.segment++ {
+			until := c.tables[c.table][c.segment]
+			if c.table == e.transactions {
+				n = c.copyOriginals(sh, until, n)
+			} else {
+				n = c.copyIDs(e, sh, until, n)
+			}
+			if n == 0 {
+				return
+			}
+		}
+	}
+	for ; sh.savedUpdates < c.updates; n-- {
+		if n == 0 {
+			return
+		}
+		c.copyUpdate(e, sh, &sh.updates[sh.savedUpdates])
+		sh.savedUpdates++
+	}
+	// Keys of windows take longer than ids.
+	for ; c.store < len(stores); c.store++ {
+		changes, more := stores[c.store].shards[w].Changes(nil, max(n/4, 1))
+		if len(changes) > 0 {
+			c.chunks = append(c.chunks, Copied{stores[c.store].id, changes})
+		}
+		if more {
+			return
+		}
+	}
+	c.done = true
+}
+
+// begin writes the head of a key and value to c.puts; end fills in the lengths.
+func (c *copying) begin(kind byte, group uint32, hash uint64, name string) int {
+	at := len(c.puts)
+	c.puts = append(c.puts, 0, 0, 0, 0, 0, 0, 0, 0)
+	c.puts = appendKey(c.puts, kind, group, hash)
+	c.puts = append(c.puts, name...)
+	binary.LittleEndian.PutUint32(c.puts[at:], uint32(keyHead+len(name)))
+	return at
+}
+
+func (c *copying) end(at int) {
+	n := len(c.puts) - at - 8 - int(binary.LittleEndian.Uint32(c.puts[at:]))
+	binary.LittleEndian.PutUint32(c.puts[at+4:], uint32(n))
+}
+
+func (c *copying) copyIDs(e *Engine, sh *shard, until, n int) int {
+	t := sh.ids[c.table]
+	s := &t.segments[c.segment]
+	for ; s.saved < until && n > 0; n-- {
+		x := &s.entries[s.saved]
+		s.saved++
+		name := t.keys.str(x.key)
+		at := c.begin(kindID, dayGroup(c.table, x.day), x.hash, name)
+		c.puts = binary.LittleEndian.AppendUint64(c.puts, x.val)
+		if c.table == e.refunds && len(sh.moved) > 0 {
+			if t, moved := sh.moved[name]; moved {
+				c.puts = binary.AppendVarint(c.puts, t)
+			}
+		}
+		c.end(at)
+	}
+	return n
+}
+
+func (c *copying) copyOriginals(sh *shard, until, n int) int {
+	t := sh.originals
+	s := &t.segments[c.segment]
+	for ; s.saved < until && n > 0; n-- {
+		x := &s.entries[s.saved]
+		s.saved++
+		at := c.begin(kindOriginal, dayGroup(c.table, x.day), x.hash, t.keys.str(x.key))
+		c.puts = binary.LittleEndian.AppendUint64(c.puts, x.val.content)
+		c.puts = binary.AppendVarint(c.puts, x.val.time)
+		c.puts = append(c.puts, t.keys.get(x.val.packed)...)
+		c.end(at)
+	}
+	return n
+}
+
+func (c *copying) copyUpdate(e *Engine, sh *shard, u *update) {
+	id := sh.keys.str(u.of)
+	at := c.begin(kindUpdate, dayGroup(e.transactions, u.day), hashOf(id), id)
+	c.puts = binary.LittleEndian.AppendUint64(c.puts, u.content)
+	binary.LittleEndian.PutUint32(c.puts[at:], uint32(keyHead+len(id)+8))
+	c.puts = binary.AppendVarint(c.puts, u.time)
+	c.puts = binary.AppendVarint(c.puts, u.index)
+	c.puts = append(c.puts, sh.keys.get(u.status)...)
+	c.end(at)
+}
+
+// copyRefunded copies the sums that changed, at once: they are few.
+func (c *copying) copyRefunded(sh *shard) {
+	for _, hash := range sh.changed {
+		sh.refunded.each(hash, func(x *entry[reserved]) {
+			if !x.val.changed {
+				return
+			}
+			x.val.changed = false
+			at := c.begin(kindRefunded, 0, hash, sh.keys.str(x.key))
+			c.puts = binary.AppendVarint(c.puts, x.val.amount)
+			c.puts = binary.AppendUvarint(c.puts, uint64(x.val.currency))
+			mixed := byte(0)
+			if x.val.mixed {
+				mixed = 1
+			}
+			c.puts = append(c.puts, mixed)
+			c.end(at)
+		})
+	}
+	sh.changed = sh.changed[:0]
+}
+
+// Each calls put for keys and their values, and add for what comes behind the
+// value that a key has. A key that is put in the same save has all of it. It may
+// run on any goroutine.
+func (c Copied) Each(put, add func(key, value []byte)) {
+	if c.store >= 0 {
+		var full []byte
+		window.EachChange(c.bytes, func(whole bool, key, value []byte) {
+			full = append(appendKey(full[:0], kindWindow, uint32(c.store), hashOf(key)), key...)
+			if whole {
+				put(full, value)
+			} else {
+				add(full, value)
+			}
+		})
+		return
+	}
+	for b := c.bytes; len(b) > 0; {
+		k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		b = b[8:]
+		put(b[:k:k], b[k:k+v:k+v])
+		b = b[k+v:]
+	}
+}
+
+// Rewrite has the value of a key of a window put whole next time, for it has
+// grown by many calls of add.
+func (e *Engine) Rewrite(key []byte) {
+	if len(key) <= keyHead || key[0] != kindWindow {
+		return
+	}
+	hash := binary.BigEndian.Uint64(key[4:])
+	for _, s := range e.stores {
+		if s.id == int(groupOf(key)) {
+			s.shards[e.owner(hash)].Rewrite(hash, string(key[keyHead:]))
+		}
+	}
+}
