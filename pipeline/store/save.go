@@ -1,0 +1,145 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/zeebo/xxh3"
+)
+
+// ErrFull is for a disk that has no room for what is to be saved.
+var ErrFull = errors.New("the disk is nearly full")
+
+// Save is what will be saved together.
+type Save struct {
+	s       *Store
+	batch   *pebble.Batch
+	first   bool // nothing is saved yet: what is written early counts only with the meta
+	added   map[string][]byte
+	rewrite [][]byte
+	scratch []byte
+}
+
+// Begin begins a save. The one before must have been committed.
+func (s *Store) Begin() *Save {
+	return &Save{s: s, batch: s.db.NewBatch(), first: s.meta == nil, added: map[string][]byte{}}
+}
+
+// earlyBytes is how much of a first save is kept in memory.
+const earlyBytes = 32 << 20
+
+// Drop removes the keys from lo up to but not hi. It comes before Put and Add.
+func (v *Save) Drop(lo, hi []byte) error { return v.batch.DeleteRange(lo, hi, nil) }
+
+// Put replaces the value of a key, with all that Add adds to it in this save.
+func (v *Save) Put(key, value []byte) error {
+	delete(v.added, string(key))
+	v.s.wasPut(key, len(value))
+	v.scratch = appendSealed(v.scratch[:0], key, value)
+	if err := v.batch.Set(key, v.scratch, nil); err != nil {
+		return err
+	}
+	if v.first && v.batch.Len() > earlyBytes {
+		if err := v.batch.Commit(pebble.NoSync); err != nil {
+			return err
+		}
+		v.batch = v.s.db.NewBatch()
+	}
+	return nil
+}
+
+// Add puts one more part behind the value of a key. For a key that is Put in the
+// same save, it must come first.
+func (v *Save) Add(key, part []byte) {
+	v.added[string(key)] = appendSealed(v.added[string(key)], key, part)
+}
+
+// Commit writes the save, with meta. After ErrFull it can be called again; after
+// another error nothing can be saved any more.
+func (v *Save) Commit(meta []byte) error {
+	if usage, err := vfs.Default.GetDiskUsage(v.s.dir); err == nil && usage.AvailBytes < uint64(2*v.batch.Len())+spareBytes {
+		return fmt.Errorf("%w: %d MiB are left in %s", ErrFull, usage.AvailBytes>>20, v.s.dir)
+	}
+	for key, parts := range v.added {
+		if err := v.batch.Merge([]byte(key), parts, nil); err != nil {
+			return err
+		}
+		if v.s.grew(key, len(parts)) {
+			v.rewrite = append(v.rewrite, []byte(key))
+		}
+	}
+	clear(v.added)
+	if err := v.batch.Set(metaKey, appendSealed(nil, metaKey, meta), nil); err != nil {
+		return err
+	}
+	if err := v.batch.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	if err := v.s.db.Flush(); err != nil {
+		return err
+	}
+	v.s.meta = meta
+	return nil
+}
+
+// spareBytes are left free on the disk: where it is full, files of others may
+// be in danger too, and the database can't clean up.
+const spareBytes = 64 << 20
+
+// Rewrite lists the keys that should be Put again, for their values are more
+// parts than whole. It is for after Commit.
+func (v *Save) Rewrite() [][]byte { return v.rewrite }
+
+// growth is of keys that Add was called for.
+type growth struct{ put, added int }
+
+// leastGrowth is how many bytes may be added in any case.
+const leastGrowth = 8 << 10
+
+func (s *Store) wasPut(key []byte, n int) {
+	if g := s.grown[string(key)]; g != nil {
+		g.put, g.added = n, 0
+	}
+}
+
+// grew reports whether a key has doubled since it was Put.
+func (s *Store) grew(key string, n int) bool {
+	g := s.grown[key]
+	if g == nil {
+		g = &growth{}
+		s.grown[key] = g
+	}
+	g.added += n
+	return g.added > max(leastGrowth, g.put)
+}
+
+const sumBytes = 4
+
+// checksum is over a part and the key that it belongs to.
+func checksum(key, part []byte) uint32 {
+	return uint32(xxh3.HashSeed(part, xxh3.Hash(key)))
+}
+
+func appendSealed(dst, key, part []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(part)))
+	dst = append(dst, part...)
+	return binary.LittleEndian.AppendUint32(dst, checksum(key, part))
+}
+
+var errSum = errors.New("its checksum is wrong")
+
+// unseal takes the first part of a value.
+func unseal(key, value []byte) (part, rest []byte, err error) {
+	n, size := binary.Uvarint(value)
+	if size <= 0 || uint64(len(value)-size) < sumBytes || n > uint64(len(value)-size-sumBytes) {
+		return nil, nil, errSum
+	}
+	part, rest = value[size:size+int(n)], value[size+int(n):]
+	if checksum(key, part) != binary.LittleEndian.Uint32(rest) {
+		return nil, nil, errSum
+	}
+	return part, rest[sumBytes:], nil
+}
