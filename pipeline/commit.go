@@ -32,13 +32,15 @@ func (e *epoch) full() bool { return len(e.records) >= maxEpochRecords || e.byte
 // committed is the end of a commit.
 type committed struct {
 	progress *progress
+	records  []*kgo.Record
 	took     time.Duration
 	err      error
 }
 
 // startCommit closes the epoch: its records and the progress go out in one
-// transaction, in the background, while the next epoch is worked on.
-func (s *session) startCommit(ctx context.Context) {
+// transaction, in the background, while the next epoch is worked on. The last
+// one of a session is saved whenever the one before was.
+func (s *session) startCommit(ctx context.Context, last bool) {
 	e := s.epoch
 	s.epochs++
 	s.engine.Derive()
@@ -49,6 +51,7 @@ func (s *session) startCommit(ctx context.Context) {
 		return
 	}
 	records := append(e.records, p.record(s.topics.Progress))
+	s.startSave(p, last)
 	s.epoch = &epoch{records: make([]*kgo.Record, 0, len(records))}
 	s.committing, s.commitStart = true, time.Now()
 	if s.nextRules != nil {
@@ -58,7 +61,7 @@ func (s *session) startCommit(ctx context.Context) {
 	go func() {
 		start := time.Now()
 		err := s.transact(ctx, records)
-		s.commits <- committed{progress: p, took: time.Since(start), err: err}
+		s.commits <- committed{progress: p, records: records, took: time.Since(start), err: err}
 	}()
 }
 

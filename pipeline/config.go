@@ -92,6 +92,10 @@ type StateConfig struct {
 	Dedup     time.Duration `koanf:"dedup"`
 	Originals time.Duration `koanf:"originals"`
 
+	// SaveInterval is how often the state is saved in Dir; "" is nowhere, and
+	// each start reads everything again from the topics.
+	SaveInterval time.Duration `koanf:"save_interval"`
+
 	// ExactEvents is how many events per key and series are kept one by one; the
 	// oldest beyond go to time buckets.
 	ExactEvents int `koanf:"exact_events"`
@@ -141,7 +145,7 @@ func DefaultConfig() Config {
 			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
 		},
 		Rules:    RulesConfig{Dir: "rules", Reload: time.Second},
-		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384},
+		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second},
 		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{SLA: map[string]time.Duration{
@@ -188,7 +192,7 @@ func (c Config) Validate() error {
 		key string
 		v   time.Duration
 	}{
-		{"state.retention", c.State.Retention}, {"state.dedup", c.State.Dedup}, {"state.originals", c.State.Originals},
+		{"state.retention", c.State.Retention}, {"state.dedup", c.State.Dedup}, {"state.originals", c.State.Originals}, {"state.save_interval", c.State.SaveInterval},
 		{"engine.commit_interval", c.Engine.CommitInterval}, {"engine.read_ahead", c.Engine.ReadAhead}, {"engine.align_timeout", c.Engine.AlignTimeout},
 	} {
 		if d.v <= 0 {

@@ -50,10 +50,11 @@ func newDerived(payments bool) *derived {
 	return &derived{payments: payments, refunds: map[string]told{}, hits: map[string][]event.Hit{}, since: noTime, cut: map[int32]bool{}}
 }
 
-// begins notes where a partition begins that is about to be read.
-func (d *derived) begins(partition int32, offset int64) {
+// begins notes whether something is gone of a partition that is about to be
+// read.
+func (d *derived) begins(partition int32, cut bool) {
 	if d != nil {
-		d.cut[partition] = offset > 0
+		d.cut[partition] = cut
 	}
 }
 
@@ -76,18 +77,22 @@ func (d *derived) keep(r *kgo.Record, dec *event.Decision) {
 }
 
 // readAlerts adds the hits of rules on transactions: those alerts whose id says
-// that they are. It may run on any goroutine.
-func (s *session) readAlerts(ctx context.Context, d *derived) error {
-	if d == nil {
-		return nil
-	}
+// that they are. It gives the topic's ends, which is all where d is nil. It may
+// run on any goroutine.
+func (s *session) readAlerts(ctx context.Context, d *derived, state *savedState) (map[int32]int64, error) {
 	topic := s.topics.Alerts
 	spans, err := wholeTopic(ctx, s.adm, topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	ends := map[int32]int64{}
 	for id, sp := range spans {
-		d.begins(id, sp.from)
+		from, cut := state.goesOn(sp.from, state.alerts(id))
+		ends[id], spans[id] = sp.to, span{from, sp.to}
+		d.begins(id, cut)
+	}
+	if d == nil {
+		return ends, nil
 	}
 	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		a, err := event.ParseAlert(r.Value)
@@ -104,9 +109,9 @@ func (s *session) readAlerts(ctx context.Context, d *derived) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("reading the alerts %s: %w", topic, err)
+		return nil, fmt.Errorf("reading the alerts %s: %w", topic, err)
 	}
-	return nil
+	return ends, nil
 }
 
 // wholeTopic is all that a topic holds.

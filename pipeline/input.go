@@ -36,15 +36,18 @@ type partition struct {
 
 	// Below: the engine's goroutine only.
 
-	start     int64 // first offset that exists, as of the start
-	cut       bool  // records before start are gone; cleared by the first record read
-	stop      int64 // while recovering: apply up to here, refunds as far as they have passed; else -1
-	passed    int64 // while recovering: records before this have passed, and are only applied
-	applied   int64 // next offset to apply
-	watermark int64 // greatest event time applied or next in the queue
-	end       int64 // last stable offset, as of the latest answer
-	endKnown  bool  // that answer covered this partition
-	leftOut   bool  // silent for too long: decisions don't wait for it, and are degraded
+	start     int64                 // first offset that is read: the first that exists, or is not in the state
+	from      int64                 // first offset that the state has something of
+	inState   int64                 // records before this were applied by a session before, and are in the state
+	odd       map[int64]engine.Fate // of those that are read again: see savedState
+	cut       bool                  // records before start are gone; cleared by the first record read
+	stop      int64                 // while recovering: apply up to here, refunds as far as they have passed; else -1
+	passed    int64                 // while recovering: records before this have passed, and are only applied
+	applied   int64                 // next offset to apply
+	watermark int64                 // greatest event time applied or next in the queue
+	end       int64                 // last stable offset, as of the latest answer
+	endKnown  bool                  // that answer covered this partition
+	leftOut   bool                  // silent for too long: decisions don't wait for it, and are degraded
 	waitSince time.Time
 
 	decideFrom int64     // of an input that decides: earlier ones are history

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,6 +22,8 @@ type journal struct {
 	cut     bool             // earlier decisions are gone
 	derived *derived         // nil: no rule reads hits or decisions
 	unknown int64            // refunds taken as approved because of that
+
+	ends, alertEnds map[int32]int64 // by partition: before this, it was read
 }
 
 // place is where a record is in its topic.
@@ -30,9 +33,10 @@ type place struct {
 }
 
 // readJournal reads the journal, and what the streams hits and decisions are
-// made of into d. It may run on any goroutine.
-func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error) {
-	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}}
+// made of into d, as far as a saved state doesn't have it. It may run on any
+// goroutine.
+func (s *session) readJournal(ctx context.Context, d *derived, state *savedState) (*journal, error) {
+	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}, ends: map[int32]int64{}}
 	topic := s.topics.Decisions
 	starts, err := s.adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -48,19 +52,21 @@ func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error)
 	spans := map[int32]span{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
-		spans[o.Partition] = span{first.Offset, o.Offset}
-		j.cut = j.cut || first.Offset > 0
-		d.begins(o.Partition, first.Offset)
+		from, cut := state.goesOn(first.Offset, state.journal(o.Partition))
+		spans[o.Partition] = span{from, o.Offset}
+		j.ends[o.Partition] = o.Offset
+		j.cut = j.cut || cut
+		d.begins(o.Partition, cut)
 	})
 	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		dec, err := event.ParseDecision(r.Value)
 		if err != nil {
 			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
 		}
-		if dec.Source.Topic != s.refunds.stream.Topic {
+		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < state.decided(dec.Source.Partition) {
 			return nil
 		}
-		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome}
+		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome, Received: dec.ReceivedAt}
 		j.place[dec.RefundID] = place{dec.Source.Partition, dec.Source.Offset}
 		if j.since == 0 || dec.ReceivedAt < j.since {
 			j.since = dec.ReceivedAt
@@ -71,16 +77,31 @@ func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
 	}
-	return j, s.readAlerts(ctx, d)
+	j.alertEnds, err = s.readAlerts(ctx, d, state)
+	return j, err
 }
 
 // restore applies the chunk as it was applied before. Of the refunds, all of
 // which have passed, those at their place in the journal are the events,
 // whichever partition happens to be read first now; repeats and what was
 // refused then are not, whatever today's schema and limits say of them.
-func (s *session) restore(past *journal) {
+func (s *session) restore(past *journal) error {
 	outcomes := make([]event.Outcome, len(s.chunk))
+	recalled := s.items
 	for i, r := range s.chunk {
+		if r.Offset < r.part.inState {
+			if &recalled[0] == &s.items[0] {
+				recalled = slices.Clone(s.items)
+			}
+			s.items[i] = nil
+			if err := s.rejoin(r, past); err != nil {
+				return err
+			}
+			if r.err != nil || r.Fate != engine.Fresh {
+				recalled[i] = nil
+			}
+			continue
+		}
 		if r.part.in != s.refunds || r.err != nil {
 			continue
 		}
@@ -108,9 +129,15 @@ func (s *session) restore(past *journal) {
 		s.engine.Settle(&r.Item, outcomes[i])
 		delete(past.decided, r.Event.ID())
 	}
-	s.recall(s.chunk, s.items, past.derived, s.engine.Recall)
+	for i, r := range s.chunk {
+		if s.items[i] == nil && r.Offset >= r.part.inState {
+			recalled[i] = nil
+		}
+	}
+	s.recall(s.chunk, recalled, past.derived, s.engine.Recall)
 	clear(s.chunk)
 	clear(s.items)
+	return nil
 }
 
 // restoreRest enters the decisions whose records the refunds topic no longer
@@ -118,7 +145,11 @@ func (s *session) restore(past *journal) {
 // amounts stay in the sums of their transactions.
 func (s *session) restoreRest(past *journal) {
 	for id, d := range past.decided {
-		s.engine.Remember(id, d)
+		if at := past.place[id]; int(at.partition) < len(s.refunds.partitions) && at.offset < s.refunds.partitions[at.partition].inState {
+			s.engine.Reserve(d) // the id is known
+		} else {
+			s.engine.Remember(id, d)
+		}
 	}
 	if n := len(past.decided); n > 0 {
 		s.log.Warn("the refunds topic no longer holds refunds that the journal has: their ids and sums are known, but windows over refunds miss them; keep the topic as long as the longest window",

@@ -35,6 +35,10 @@ type metrics struct {
 	stateKeys      prometheus.Gauge
 	stateEvents    prometheus.Gauge
 	stateBytes     prometheus.Gauge
+	saves          prometheus.Histogram
+	savePause      prometheus.Histogram
+	savedAt        prometheus.Gauge
+	savedBytes     prometheus.Gauge
 	rulesetInfo    *prometheus.GaugeVec
 	rulesetLoaded  prometheus.Gauge
 	refusedRuleset prometheus.Gauge
@@ -71,21 +75,28 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_commit_seconds",
 			Help: "Time to write and commit an epoch.", Buckets: []float64{.002, .005, .01, .02, .03, .05, .1, .25, .5, 1, 5, 30}}),
-		aborts:         counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
-		restarts:       counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
-		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
-		waiting:        gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
-		lag:            gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
-		leftOut:        gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
-		stateKeys:      gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
-		stateEvents:    gauge("refundguard_state_events", "Events in windows."),
-		stateBytes:     gauge("refundguard_state_bytes", "Memory of the keyed state."),
+		aborts:      counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
+		restarts:    counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
+		recovery:    gauge("refundguard_recovery_seconds", "How long the last recovery took."),
+		waiting:     gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
+		lag:         gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
+		leftOut:     gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
+		stateKeys:   gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
+		stateEvents: gauge("refundguard_state_events", "Events in windows."),
+		stateBytes:  gauge("refundguard_state_bytes", "Memory of the keyed state."),
+		saves: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_seconds",
+			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
+		savePause: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_pause_seconds",
+			Help: "How long decisions waited for a piece of a save to be copied.", Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1}}),
+		savedAt:        gauge("refundguard_state_saved_timestamp_seconds", "Of which time the state on disk is; 0: there is none."),
+		savedBytes:     gauge("refundguard_state_disk_bytes", "Disk that the saved state takes."),
 		rulesetInfo:    gauges("refundguard_ruleset_info", "1 for the running rule set.", "ruleset"),
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
+		m.saves, m.savePause, m.savedAt, m.savedBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
 		m.decisions.WithLabelValues(o.String())

@@ -38,6 +38,9 @@ type progress struct {
 	At              int64            `json:"at"` // Unix milliseconds
 	Ruleset         string           `json:"ruleset"`
 	Balance         Balance          `json:"balance"`
+	Began           string           `json:"began,omitempty"` // random, the same since the first start
+	Saved           bool             `json:"saved,omitempty"` // the state is kept in a folder, too
+	Lost            int64            `json:"lost,omitempty"`  // when a state was lost that the topics no longer held
 	Streams         []streamProgress `json:"streams"`
 }
 
@@ -63,6 +66,9 @@ type partitionProgress struct {
 	Applied    int64 `json:"applied"`
 	Decided    int64 `json:"decided,omitempty"`
 	DecideFrom int64 `json:"decide_from,omitempty"`
+
+	// From is the first offset that the state has something of.
+	From int64 `json:"from,omitempty"`
 }
 
 const progressVersion = 1
@@ -79,12 +85,12 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.saver != nil, Lost: s.lost}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
-			pp := partitionProgress{Applied: part.applied}
+			pp := partitionProgress{Applied: part.applied, From: part.from}
 			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 			if !ok || o.Err != nil {
 				return fmt.Errorf("asking where %s partition %d begins: %w", st.Topic, id, firstError(o.Err, errNoAnswer))
 			}
-			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
+			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, from: o.Offset, applied: o.Offset, position: o.Offset,
 				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
 		}
 		s.inputs = append(s.inputs, in)
@@ -114,10 +115,15 @@ func (s *session) recover(ctx, work context.Context) error {
 			return err
 		}
 	}
-	past, err := s.readJournal(ctx, s.wanted())
+	state, err := s.openState(ctx, last)
 	if err != nil {
 		return err
 	}
+	past, err := s.readJournal(ctx, s.wanted(), state)
+	if err != nil {
+		return err
+	}
+	s.journalAt, s.alertsAt = past.ends, past.alertEnds
 	if last == nil {
 		if err := s.begin(ctx, past); err != nil {
 			return err
@@ -130,7 +136,9 @@ func (s *session) recover(ctx, work context.Context) error {
 	for tick := time.Now(); !s.caughtUp(); {
 		if s.collect(everything) {
 			read += int64(len(s.chunk))
-			s.restore(past)
+			if err := s.restore(past); err != nil {
+				return err
+			}
 			if time.Since(tick) > 5*time.Second {
 				tick = time.Now()
 				s.log.Info("recovering", "records", read, "behind", s.behind())
@@ -156,6 +164,9 @@ func (s *session) recover(ctx, work context.Context) error {
 		}
 	}
 	s.restoreRest(past)
+	s.rejoined()
+	s.planFill()
+	s.saved = time.Now()
 	s.metrics.recovery.Set(time.Since(began).Seconds())
 	s.log.Info("live", "records", read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
 	return nil
@@ -183,6 +194,7 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 		return err
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
+	s.began = fmt.Sprintf("%016x", rand.Uint64())
 	p := s.snapshot(time.Now().UnixMilli())
 	return s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)})
 }
@@ -221,7 +233,7 @@ func (s *session) resumeFrom(last *progress) error {
 			}
 		}
 	}
-	s.balance, s.epochs = last.Balance, last.Epoch
+	s.balance, s.epochs, s.began = last.Balance, last.Epoch, last.Began
 	s.metrics.setBalance(last.Balance)
 	return nil
 }

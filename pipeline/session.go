@@ -66,6 +66,15 @@ type session struct {
 	nextRules  *reload
 	fillWanted *fillPlan
 	fill       *filler
+
+	saver     *saver          // nil: no state folder
+	saving    *saving         // nil: none is under way
+	saved     time.Time       // when the last one ended
+	rewrite   [][]byte        // keys to be saved whole
+	journalAt map[int32]int64 // by partition: before this, the journal is in the state
+	alertsAt  map[int32]int64 // likewise
+	lost      int64           // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
+	began     string          // names the run of progress records that this one belongs to
 }
 
 // sessionConfig is the pipeline's configuration with what New resolved of it.
@@ -98,9 +107,15 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	rf := schema.Stream("refunds")
 	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
 	s.writers = make([]writer, cfg.Engine.Workers)
-	s.engine = engine.New(engine.Config{Schema: schema, Workers: cfg.Engine.Workers, ReadAhead: cfg.Engine.ReadAhead.Milliseconds(), ExactEvents: cfg.State.ExactEvents,
-		HoldDegraded: cfg.Limits.OnDegraded == "review", HoldWarming: cfg.Limits.OnWarming == "review"}, set)
+	s.engine = s.newEngine()
 	return s
+}
+
+func (s *session) newEngine() *engine.Engine {
+	c := s.cfg
+	return engine.New(engine.Config{Schema: s.schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents,
+		Retention: c.State.Retention.Milliseconds(), Originals: c.State.Originals.Milliseconds(), Dedup: c.State.Dedup.Milliseconds(),
+		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, s.set)
 }
 
 // run recovers and then works until ctx ends or something fails. When ctx
@@ -109,7 +124,7 @@ func (s *session) run(ctx context.Context) (err error) {
 	// Commits go on for a while after ctx ends.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer s.engine.Close()
+	defer func() { s.engine.Close() }()
 	if err := s.open(ctx); err != nil {
 		return err
 	}
@@ -131,6 +146,9 @@ func (s *session) close(stop func()) {
 		s.reader.wg.Wait()
 		s.reader.client.Close()
 	}
+	if s.saver != nil {
+		s.saver.close()
+	}
 	s.producer.Close()
 	s.adm.Close()
 }
@@ -149,8 +167,9 @@ func (s *session) loop(ctx, work context.Context) error {
 			moved = s.step(work)
 		}
 		moved = s.fillSome() || moved
+		moved = s.saveSome() || moved
 		if s.failed == nil && s.commitDue() {
-			s.startCommit(work)
+			s.startCommit(work, false)
 		}
 		if s.failed != nil {
 			return s.failed
@@ -210,6 +229,7 @@ func (s *session) afterCommit(ctx context.Context, c committed) error {
 		s.metrics.aborts.Inc()
 		return c.err
 	}
+	s.noteCommitted(c)
 	s.cfg.committed(c.progress)
 	s.metrics.setBalance(c.progress.Balance)
 	s.startFill(ctx, c.progress.Epoch)
@@ -257,9 +277,15 @@ func (s *session) drain(ctx context.Context) error {
 			return err
 		}
 	}
-	s.startCommit(ctx)
+	for s.saving != nil && !s.saving.sent && s.saveSome() {
+	}
+	s.startCommit(ctx, true)
 	if s.failed != nil {
 		return s.failed
 	}
-	return wait()
+	if err := wait(); err != nil {
+		return err
+	}
+	s.lastSave(ctx)
+	return nil
 }

@@ -36,7 +36,7 @@ func (e *Engine) Apply(items []*Item) {
 	for _, it := range items {
 		if it != nil {
 			e.newest = max(e.newest, it.Event.Time)
-			e.received = max(e.received, it.Received)
+			e.received, e.earliest = max(e.received, it.Received), min(e.earliest, it.Received)
 		}
 	}
 	// Two passes with a barrier between: who owns an id decides whether it is

@@ -65,6 +65,9 @@ func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Resul
 	d := &wk.decision
 	e.lookUp(wk, onRefunds, &in, it.id)
 	d.Warming = e.warming(d.Warming[:0], onRefunds, it.Event.Time)
+	if e.received < e.lostUntil && (len(d.Warming) > 0 || in.Original == nil && it.Event.Has(e.slots.rfTransaction)) {
+		it.Degraded = true
+	}
 	hold := it.Hold != "" || it.Degraded && e.cfg.HoldDegraded || len(d.Warming) > 0 && e.cfg.HoldWarming
 	res := wk.evals[onRefunds].Run(hold)
 	if res.Outcome != event.Reject {
@@ -151,6 +154,12 @@ func (e *Engine) Remember(refundID string, p Past) {
 	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID, dayOf(p.Received)); known {
 		return
 	}
+	e.Reserve(p)
+}
+
+// Reserve is Settle for a refund that was applied, and whose record can't be
+// read any more.
+func (e *Engine) Reserve(p Past) {
 	if p.Outcome != event.Reject {
 		e.reserveFor(p.TransactionID, int64(p.Amount), p.Currency)
 	}

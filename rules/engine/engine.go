@@ -101,6 +101,10 @@ type Engine struct {
 	workers  []*worker
 	newest   int64 // greatest event time applied
 	received int64 // greatest Kafka timestamp applied
+	earliest int64 // smallest
+
+	// Until this Kafka timestamp, what decisions miss may have been lost.
+	lostUntil int64
 
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store
@@ -163,7 +167,7 @@ type op struct {
 
 // New makes an empty engine that runs set.
 func New(cfg Config, set *rules.Set) *Engine {
-	e := &Engine{cfg: cfg, newest: math.MinInt64, run: make(chan func()), dropped: map[int]uint16{}}
+	e := &Engine{cfg: cfg, newest: math.MinInt64, earliest: math.MaxInt64, run: make(chan func()), dropped: map[int]uint16{}}
 	for i, s := range cfg.Schema.Streams {
 		switch s.Name {
 		case "transactions":

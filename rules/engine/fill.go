@@ -140,7 +140,7 @@ func (e *Engine) Filled(since map[int]int64, derived int64) {
 		}
 		for stream, t := range e.forgot { // events whose ids are forgotten were not entered
 			if s.madeOf(e.cfg.Schema.Streams[stream].Name) {
-				s.since = max(s.since, t+earliest)
+				s.since = max(s.since, t+mostEarly)
 			}
 		}
 		if s.def.Source == "hits" || s.def.Source == "decisions" {
@@ -150,9 +150,9 @@ func (e *Engine) Filled(since map[int]int64, derived int64) {
 	e.SetRules(e.set) // expressions that others served so far may go together now
 }
 
-// earliest is by how much, in milliseconds, an event may be later than its Kafka
+// mostEarly is by how much, in milliseconds, an event may be later than its Kafka
 // timestamp.
-const earliest = 5 * 60_000
+const mostEarly = 5 * 60_000
 
 // GiveUp says that what stores miss will not be filled: they are warming until
 // their windows have passed.
@@ -161,6 +161,11 @@ func (e *Engine) GiveUp() {
 		s.filling = false
 	}
 }
+
+// Lose says that events were lost that had been applied: until the given Kafka
+// timestamp, in milliseconds, decisions that reach back to what is missing, or
+// miss their original, are degraded.
+func (e *Engine) Lose(until int64) { e.lostUntil = until }
 
 // IncompleteDerived says that decisions, or hits, before the given event time
 // are in no journal any more.

@@ -39,7 +39,7 @@ func (e *Engine) Restore(head []byte, scan Scan) error {
 	case h.Schema != fingerprint(e.cfg.Schema):
 		return fmt.Errorf("%w: it was made with other fields of streams", ErrSaved)
 	}
-	e.newest, e.received, e.nextID, e.forgot = h.Newest, h.Received, h.NextID, h.Forgot
+	e.newest, e.received, e.earliest, e.nextID, e.forgot = h.Newest, h.Received, h.Earliest, h.NextID, h.Forgot
 	e.saved = map[int]bool{}
 	for i := range h.Stores {
 		e.saved[h.Stores[i].ID] = true
@@ -65,7 +65,7 @@ func (e *Engine) Restore(head []byte, scan Scan) error {
 		e.forgot = map[int]int64{}
 	}
 	for stream := range e.cfg.Schema.Streams {
-		if day := e.expired(stream); day > 0 {
+		if day := e.expired(stream); int64(day)*dayMS > e.earliest {
 			e.forgot[stream] = max(e.forgot[stream], int64(day)*dayMS)
 		}
 	}

@@ -22,6 +22,16 @@ func (e *Engine) Track() {
 	}
 }
 
+// Untrack ends that, for good.
+func (e *Engine) Untrack() {
+	e.tracking = false
+	for _, s := range e.stores {
+		for _, w := range s.shards {
+			w.Untrack()
+		}
+	}
+}
+
 // Save is a copy of all that has changed since the last one, as of StartSave.
 type Save struct {
 	Header []byte      // for Restore

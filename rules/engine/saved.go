@@ -59,6 +59,7 @@ type header struct {
 	Schema   string // what its records mean
 	Newest   int64
 	Received int64
+	Earliest int64
 	NextID   int
 	Forgot   map[int]int64 `json:",omitempty"`
 	Stores   []savedStore
@@ -83,7 +84,7 @@ type savedColumn struct {
 }
 
 func (e *Engine) header() header {
-	h := header{Version: savedVersion, Schema: fingerprint(e.cfg.Schema), Newest: e.newest, Received: e.received, NextID: e.nextID, Forgot: e.forgot}
+	h := header{Version: savedVersion, Schema: fingerprint(e.cfg.Schema), Newest: e.newest, Received: e.received, Earliest: e.earliest, NextID: e.nextID, Forgot: e.forgot}
 	for _, s := range e.stores {
 		saved := savedStore{ID: s.id, Series: s.def.Name, Spec: s.spec, Since: s.since, Filling: s.filling}
 		for _, c := range s.columns.Columns {

@@ -35,6 +35,9 @@ const (
 // Track makes the store note changes. What it holds already counts as saved.
 func (s *Store) Track() { s.track.on, s.track.flag = true, flagChangedA }
 
+// Untrack ends that.
+func (s *Store) Untrack() { s.track = tracker{} }
+
 // Freeze begins a save of all that has changed since the last one. The last one
 // must be over.
 func (s *Store) Freeze() {

@@ -1,0 +1,287 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/refundguard/refundguard/pipeline/store"
+	"github.com/refundguard/refundguard/rules/engine"
+)
+
+// The state is saved every few seconds, as it is where an epoch is closed. What
+// changed is copied between the steps that follow, and written in the
+// background; but it counts only with the progress that it belongs to, and that
+// only once this is committed.
+
+// savedState says what a saved state is. It is written with it.
+type savedState struct {
+	Version  int             `json:"version"`
+	Progress *progress       `json:"progress"`
+	Engine   json.RawMessage `json:"engine"`
+
+	// Journal and Alerts are the offsets in these topics, by partition, before
+	// which the state has all that they hold.
+	Journal map[int32]int64 `json:"journal"`
+	Alerts  map[int32]int64 `json:"alerts"`
+
+	// Odd are the records, by stream, partition and offset, that were applied,
+	// that wait for their turn, and that are not the event of their id.
+	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
+}
+
+const savedStateVersion = 1
+
+// refused is the fate, in Odd, of a record that could not be read.
+const refused engine.Fate = 255
+
+// A copy of changes takes so many keys a shard at once: about a millisecond.
+const copyKeys = 4096
+
+// saver writes saves in the background.
+type saver struct {
+	store   *store.Store
+	log     *slog.Logger
+	metrics *metrics
+	steps   chan saveStep
+	results chan saveResult
+	ended   chan struct{}
+	stop    chan struct{}
+}
+
+// saveStep is a piece of a save. The last one has its meta.
+type saveStep struct {
+	drops  [][2][]byte
+	copied []engine.Copied
+	meta   []byte
+}
+
+// saveResult is the end of one save.
+type saveResult struct {
+	rewrite [][]byte
+	err     error
+}
+
+// saving is the save that is under way.
+type saving struct {
+	save      *engine.Save
+	state     savedState
+	began     time.Time
+	copied    bool
+	committed bool
+	sent      bool
+}
+
+func newSaver(st *store.Store, log *slog.Logger, m *metrics) *saver {
+	v := &saver{store: st, log: log, metrics: m, steps: make(chan saveStep, 16), results: make(chan saveResult, 1),
+		ended: make(chan struct{}), stop: make(chan struct{})}
+	go v.run()
+	return v
+}
+
+// run writes what comes until stop is closed. After an error nothing more is
+// written: what changed meanwhile would be missing.
+func (v *saver) run() {
+	defer close(v.ended)
+	var w *store.Save
+	failed := false
+	for {
+		var step saveStep
+		select {
+		case <-v.stop:
+			return
+		case step = <-v.steps:
+		}
+		if failed {
+			continue
+		}
+		if w == nil {
+			w = v.store.Begin()
+		}
+		err := write(w, step)
+		if err == nil && step.meta != nil {
+			err = v.commit(w, step.meta)
+		}
+		switch failed = err != nil; {
+		case failed:
+			v.results <- saveResult{err: err}
+		case step.meta != nil:
+			v.results <- saveResult{rewrite: w.Rewrite()}
+			w = nil
+		}
+	}
+}
+
+func write(w *store.Save, step saveStep) error {
+	for _, r := range step.drops {
+		if err := w.Drop(r[0], r[1]); err != nil {
+			return err
+		}
+	}
+	var failed error
+	for _, c := range step.copied {
+		c.Each(func(key, value []byte) {
+			if err := w.Put(key, value); err != nil {
+				failed = err
+			}
+		}, w.Add)
+	}
+	return failed
+}
+
+var errStopped = errors.New("stopped")
+
+// commit waits for room on the disk, if it must.
+func (v *saver) commit(w *store.Save, meta []byte) error {
+	for said := ""; ; {
+		err := w.Commit(meta)
+		if !errors.Is(err, store.ErrFull) {
+			return err
+		}
+		if err.Error() != said {
+			said = err.Error()
+			v.log.Error("the state can't be saved, the last save stays; trying again", "error", err)
+		}
+		select {
+		case <-v.stop:
+			return errStopped
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// close waits for what is being written, for a while, and gives the folder up.
+func (v *saver) close() {
+	close(v.stop)
+	select {
+	case <-v.ended:
+	case <-time.After(10 * time.Second):
+		v.log.Error("the state folder gives no answer")
+	}
+	if err := v.store.Close(); err != nil {
+		v.log.Warn("closing the state folder", "error", err)
+	}
+}
+
+// startSave begins a save of the state as it is now, which is that of the
+// progress, if it is time.
+func (s *session) startSave(p *progress, now bool) {
+	if s.saver == nil || s.saving != nil || !now && time.Since(s.saved) < s.cfg.State.SaveInterval {
+		return
+	}
+	began := time.Now()
+	for _, key := range s.rewrite {
+		s.engine.Rewrite(key)
+	}
+	s.rewrite = nil
+	s.saving = &saving{save: s.engine.StartSave(), began: began,
+		state: savedState{Version: savedStateVersion, Progress: p, Odd: s.odd()}}
+	s.saving.state.Engine = s.saving.save.Header
+	s.saver.steps <- saveStep{drops: s.saving.save.Drops}
+	s.metrics.savePause.Observe(time.Since(began).Seconds())
+}
+
+// odd lists the records that wait and are no events.
+func (s *session) odd() map[string]map[int32]map[int64]engine.Fate {
+	all := map[string]map[int32]map[int64]engine.Fate{}
+	for _, p := range s.deciding() {
+		of := map[int64]engine.Fate{}
+		for _, r := range p.pending[p.pendingAt:] {
+			if r.err != nil {
+				of[r.Offset] = refused
+			} else if r.Fate != engine.Fresh {
+				of[r.Offset] = r.Fate
+			}
+		}
+		if len(of) > 0 {
+			name := p.in.stream.Name
+			if all[name] == nil {
+				all[name] = map[int32]map[int64]engine.Fate{}
+			}
+			all[name][p.id] = of
+		}
+	}
+	return all
+}
+
+// saveSome copies a part of what is to be saved, and hands all of it over once
+// its progress is committed. It reports whether there is more to copy.
+func (s *session) saveSome() bool {
+	if s.saver == nil {
+		return false
+	}
+	select {
+	case r := <-s.saver.results:
+		s.endSave(r)
+	default:
+	}
+	v := s.saving
+	if v == nil || v.sent || len(s.saver.steps) == cap(s.saver.steps) {
+		return false
+	}
+	if !v.copied {
+		began := time.Now()
+		copied, done := s.engine.CopySome(v.save, copyKeys)
+		s.metrics.savePause.Observe(time.Since(began).Seconds())
+		s.saver.steps <- saveStep{copied: copied}
+		v.copied = done
+		return true
+	}
+	if v.committed {
+		meta, err := json.Marshal(&v.state)
+		if err != nil {
+			panic(err) // no such type in it
+		}
+		v.sent = true
+		s.saver.steps <- saveStep{meta: meta}
+	}
+	return false
+}
+
+func (s *session) endSave(r saveResult) {
+	v := s.saving
+	s.saving, s.saved, s.rewrite = nil, time.Now(), r.rewrite
+	if r.err != nil {
+		s.log.Error("the state is not saved any longer: after a restart more is read again from the topics", "error", r.err.Error())
+		s.engine.Untrack()
+		s.saver.close()
+		s.saver = nil
+		return
+	}
+	s.metrics.saves.Observe(time.Since(v.began).Seconds())
+	s.metrics.savedAt.Set(float64(v.state.Progress.At) / 1000)
+	s.metrics.savedBytes.Set(float64(s.saver.store.Size()))
+}
+
+// noteCommitted notes where the journal goes on behind a committed epoch, and
+// that a save of its progress counts.
+func (s *session) noteCommitted(c committed) {
+	if s.saver == nil {
+		return
+	}
+	for _, r := range c.records {
+		switch r.Topic {
+		case s.topics.Decisions:
+			s.journalAt[r.Partition] = max(s.journalAt[r.Partition], r.Offset+1)
+		case s.topics.Alerts:
+			s.alertsAt[r.Partition] = max(s.alertsAt[r.Partition], r.Offset+1)
+		}
+	}
+	if v := s.saving; v != nil && v.state.Progress == c.progress {
+		v.committed = true
+		v.state.Journal, v.state.Alerts = maps.Clone(s.journalAt), maps.Clone(s.alertsAt)
+	}
+}
+
+// lastSave finishes the save of the last epoch of a session that ends well, so
+// that the next one has little to read again.
+func (s *session) lastSave(ctx context.Context) {
+	for s.saver != nil && s.saving != nil && ctx.Err() == nil {
+		if !s.saveSome() {
+			_ = sleep(ctx, time.Millisecond)
+		}
+	}
+}
