@@ -45,6 +45,7 @@ func newWorld(t *testing.T, partitions int32, rules string) *world {
 	w.cluster.CreateTopics(partitions, nil, "transactions", "refunds")
 	w.client = w.cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	w.cfg.Rules.Dir = t.TempDir()
+	w.cfg.State.Dir, w.cfg.State.SaveInterval = filepath.Join(t.TempDir(), "state"), 50*time.Millisecond
 	w.cfg.Rules.Reload = 20 * time.Millisecond
 	w.cfg.Engine.Workers = 3
 	w.writeRules(rules)
@@ -88,8 +89,20 @@ func (w *world) start() *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()
-	w.t.Cleanup(func() { cancel() })
+	w.t.Cleanup(in.over)
 	return in
+}
+
+// over waits, at the end of a test, until the instance has let go of its state
+// folder.
+func (in *instance) over() {
+	in.stop()
+	select {
+	case err := <-in.done:
+		in.done <- err
+	case <-time.After(time.Minute):
+		in.t.Error("the pipeline did not end")
+	}
 }
 
 // end stops the instance and returns what Run returned.
