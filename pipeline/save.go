@@ -38,8 +38,8 @@ const savedStateVersion = 1
 // refused is the fate, in Odd, of a record that could not be read.
 const refused engine.Fate = 255
 
-// A copy of changes takes so many keys a shard at once: about a millisecond.
-const copyKeys = 4096
+// copyFor is how long decisions wait at once for changes to be copied.
+const copyFor = time.Millisecond
 
 // saver writes saves in the background.
 type saver struct {
@@ -224,7 +224,7 @@ func (s *session) saveSome() bool {
 	}
 	if !v.copied {
 		began := time.Now()
-		copied, done := s.engine.CopySome(v.save, copyKeys)
+		copied, done := s.engine.CopyFor(v.save, copyFor)
 		s.metrics.savePause.Observe(time.Since(began).Seconds())
 		s.saver.steps <- saveStep{copied: copied}
 		v.copied = done

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func newBenchCmd() *cobra.Command {
 		profile string
 	)
 	cmd := &cobra.Command{
-		Use:   "bench [engine|gate|rules]...",
+		Use:   "bench [engine|gate|rules|state]...",
 		Short: "Measures events per second on this machine",
 		Long: `Measures and prints a table:
 
@@ -32,11 +33,13 @@ func newBenchCmd() *cobra.Command {
           on the brokers of --brokers, where it creates topics of its own
           (refundguard-bench-…) and deletes them, or on an embedded one in this
           process
+  state   the same events through an engine that is saved to disk beside it, and
+          restored in the end: what that costs (only if named)
   rules   deciding refunds by 100 rules over 40 past-events expressions of up to
           64 events each, on one processor and on all: an event is a refund, and
           100 evaluations`,
 		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
-		ValidArgs: []string{"engine", "gate", "rules"},
+		ValidArgs: []string{"engine", "gate", "rules", "state"},
 		Args:      cobra.OnlyValidArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -55,6 +58,12 @@ func newBenchCmd() *cobra.Command {
 				}
 				defer f.Close()
 				o.Profile = f
+			}
+			if slices.Contains(args, "state") {
+				if len(args) != 1 {
+					return usage{errors.New("state is measured by itself: name nothing else")}
+				}
+				return benchState(cmd, o, output)
 			}
 			var results []bench.Result
 			for _, what := range args {
@@ -86,6 +95,24 @@ func newBenchCmd() *cobra.Command {
 	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	return cmd
+}
+
+func benchState(cmd *cobra.Command, o bench.Options, output string) error {
+	r, err := bench.State(cmd.Context(), o)
+	if err != nil {
+		return fmt.Errorf("bench state: %w", err)
+	}
+	if output == "json" {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+	}
+	t := table.NewWriter()
+	t.SetOutputMirror(cmd.OutOrStdout())
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "memory B/key", "disk B/key"})
+	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
+		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
+	t.Render()
+	return nil
 }
 
 func measure(ctx context.Context, what string, o bench.Options, brokers []string) (results []bench.Result, err error) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"encoding/json"
+	"time"
 
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/window"
@@ -122,6 +123,21 @@ func (e *Engine) datedKinds(stream int) []byte {
 	}
 	return []byte{kindID}
 }
+
+// CopyFor is CopySome for about so long, at least once.
+func (e *Engine) CopyFor(sv *Save, d time.Duration) (copied []Copied, done bool) {
+	for began := time.Now(); !done; {
+		var more []Copied
+		more, done = e.CopySome(sv, copyKeys)
+		if copied = append(copied, more...); time.Since(began) > d {
+			break
+		}
+	}
+	return copied, done
+}
+
+// copyKeys of a shard take some 0.1 ms.
+const copyKeys = 256
 
 // CopySome copies up to n keys a shard and reports whether that was all. What
 // was copied is given out once.

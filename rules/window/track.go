@@ -44,7 +44,7 @@ func (s *Store) Freeze() {
 	t := &s.track
 	t.flag ^= changedFlags
 	t.frozen, t.dirty = t.dirty, nil
-	t.out, t.events = append(t.out, t.events...), nil
+	t.out, t.events = t.events, nil
 }
 
 // Changes appends to dst what the save has of up to n keys, and reports whether
@@ -57,9 +57,12 @@ func (s *Store) Changes(dst []byte, n int) ([]byte, bool) {
 		s.copyFrozen(m)
 		n--
 	}
-	if dst = append(dst, t.out...); len(t.out) > 0 {
-		t.out = nil
+	if len(dst) == 0 {
+		dst = t.out
+	} else {
+		dst = append(dst, t.out...)
 	}
+	t.out = nil
 	if len(t.frozen) > 0 {
 		return dst, true
 	}

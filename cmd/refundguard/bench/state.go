@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/refundguard/refundguard/pipeline/store"
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/engine"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// StateResult is what keeping the state on disk costs.
+type StateResult struct {
+	Events       int     `json:"events"`
+	Keys         int64   `json:"keys"`
+	Saves        int     `json:"saves"`
+	CPU          float64 `json:"cpu_us_per_event"`        // of decoding, applying and deciding
+	CPUSaving    float64 `json:"cpu_us_per_event_saving"` // what saving adds to that, every 2 s
+	PauseP99     float64 `json:"pause_p99_ms"`
+	PauseMax     float64 `json:"pause_max_ms"`
+	LastSave     float64 `json:"last_save_seconds"` // one of a save's interval of events
+	Load         float64 `json:"load_seconds"`
+	MemoryPerKey float64 `json:"memory_bytes_per_key"`
+	DiskPerKey   float64 `json:"disk_bytes_per_key"`
+}
+
+// State measures saving: as many events as the gate's go through an engine that
+// is saved beside it, again and again, and restored in the end.
+func State(ctx context.Context, o Options) (r StateResult, err error) {
+	schema := event.Builtin()
+	set, err := load(schema, gateRules)
+	if err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp("", "refundguard-bench-")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir)
+	st, err := store.Open(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return r, err
+	}
+	defer st.Close()
+	all := gateEvents(o)
+	plain, _, err := runState(ctx, schema, set, all, nil)
+	if err != nil {
+		return r, err
+	}
+	plain.engine.Close()
+	v := &stateSaver{st: st}
+	run, took, err := runState(ctx, schema, set, all, v)
+	if err != nil {
+		return r, err
+	}
+	defer run.engine.Close()
+	slices.Sort(v.pauses)
+	stats := run.engine.Stats()
+	r = StateResult{Events: len(all), Keys: stats.Keys, Saves: v.saves,
+		CPU: perEvent(plain.cpu, len(all)), CPUSaving: perEvent(run.cpu-plain.cpu, len(all)),
+
+		PauseP99: ms(v.pauses[len(v.pauses)*99/100]), PauseMax: ms(v.pauses[len(v.pauses)-1]), LastSave: took.Seconds(),
+		MemoryPerKey: float64(stats.Bytes) / float64(stats.Keys), DiskPerKey: float64(st.Size()) / float64(stats.Keys)}
+	back := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
+	defer back.Close()
+	start := time.Now()
+	if err := back.Restore(st.Meta(), st.Scan); err != nil {
+		return r, err
+	}
+	r.Load = time.Since(start).Seconds()
+	if got := back.Stats(); got.Keys != stats.Keys { // events behind the horizon are not restored
+		return r, fmt.Errorf("restored %+v, saved %+v", got, stats)
+	}
+	return r, nil
+}
+
+func perEvent(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / 1000 / float64(n) }
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func gateEvents(o Options) (all []gateEvent) {
+	for g := newGate(o.Events, o.Seed); ; {
+		e, ok := g.next()
+		if !ok {
+			return all
+		}
+		all = append(all, e)
+	}
+}
+
+type stateRun struct {
+	engine *engine.Engine
+	cpu    time.Duration
+}
+
+// runState applies and decides everything, and saves if v isn't nil. lastSave is
+// how long the save of the last part took by itself.
+func runState(ctx context.Context, schema *event.Schema, set *rules.Set, all []gateEvent, v *stateSaver) (run stateRun, lastSave time.Duration, err error) {
+	e := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
+	if v != nil {
+		e.Track()
+	}
+	runtime.GC()
+	cpu := cpuTime()
+	for items := range decodeAhead(ctx, schema, all, runtime.GOMAXPROCS(0)) {
+		e.Apply(items)
+		var due []*engine.Item
+		for _, it := range items {
+			if it.Event.Stream.Name == "refunds" {
+				due = append(due, it)
+			}
+		}
+		e.Decide(due, func(int, int, *event.Decision, *rules.Result) {})
+		if v != nil {
+			if err := v.step(e, false); err != nil {
+				return run, 0, err
+			}
+		}
+	}
+	if v == nil {
+		return stateRun{e, cpuTime() - cpu}, 0, ctx.Err()
+	}
+	if err := v.finish(e); err != nil {
+		return run, 0, err
+	}
+	run = stateRun{e, cpuTime() - cpu}
+	start := time.Now()
+	if err := v.step(e, true); err != nil {
+		return run, 0, err
+	}
+	return run, time.Since(start), v.finish(e)
+}
+
+// stateSaver does what the pipeline does: a save begins, is copied between
+// steps, and written beside them.
+type stateSaver struct {
+	st      *store.Store
+	began   time.Time
+	save    *engine.Save
+	copied  []engine.Copied
+	done    chan error
+	writing bool
+	saves   int
+	pauses  []time.Duration
+}
+
+func (v *stateSaver) step(e *engine.Engine, now bool) error {
+	if v.writing {
+		select {
+		case err := <-v.done:
+			v.writing = false
+			if err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+	start := time.Now()
+	if v.save == nil {
+		if !now && time.Since(v.began) < 2*time.Second {
+			return nil
+		}
+		v.began, v.save = start, e.StartSave()
+	} else {
+		copied, done := e.CopyFor(v.save, time.Millisecond)
+		v.copied = append(v.copied, copied...)
+		if done {
+			v.write()
+		}
+	}
+	v.pauses = append(v.pauses, time.Since(start))
+	return nil
+}
+
+func (v *stateSaver) write() {
+	save, copied := v.save, v.copied
+	v.save, v.copied, v.writing, v.done = nil, nil, true, make(chan error, 1)
+	v.saves++
+	go func() {
+		w := v.st.Begin()
+		var failed error
+		for _, c := range copied {
+			c.Each(func(key, value []byte) {
+				if err := w.Put(key, value); err != nil {
+					failed = err
+				}
+			}, w.Add)
+		}
+		if failed == nil {
+			failed = w.Commit(save.Header)
+		}
+		v.done <- failed
+	}()
+}
+
+// finish ends the save that is under way.
+func (v *stateSaver) finish(e *engine.Engine) error {
+	for v.save != nil {
+		if err := v.step(e, false); err != nil {
+			return err
+		}
+	}
+	if !v.writing {
+		return nil
+	}
+	v.writing = false
+	return <-v.done
+}
