@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -88,9 +89,26 @@ func loadConfig(file string, environ []string) (*loaded, error) {
 	if err != nil && !errors.As(err, &l.faults) {
 		return nil, err
 	}
-	l.shown = settings.Show(l.config)
+	l.shown = settings.Show(l.withTopics())
 	l.faults = append(l.faults, l.readSecrets()...)
 	return l, nil
+}
+
+// withTopics is the configuration with every stream's topic, which is that of
+// the schema where it is not set.
+func (l *loaded) withTopics() config {
+	c := l.config
+	schema, err := c.Pipeline.Schema()
+	if err != nil {
+		return c // what is wrong is told by check
+	}
+	c.Pipeline.Streams = maps.Clone(c.Pipeline.Streams)
+	for _, st := range schema.Streams {
+		s := c.Pipeline.Streams[st.Name]
+		s.Topic = st.Topic
+		c.Pipeline.Streams[st.Name] = s
+	}
+	return c
 }
 
 // notASetting matches variables that begin like a setting's and are none: our
