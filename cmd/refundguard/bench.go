@@ -17,8 +17,8 @@ func newBenchCmd() *cobra.Command {
 		events  int
 		seed    uint64
 		brokers []string
-		output  string
 		profile string
+		output  *string
 	)
 	cmd := &cobra.Command{
 		Use:   "bench [engine|gate]...",
@@ -36,8 +36,11 @@ func newBenchCmd() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{"engine", "gate"}
 			}
-			if events < 1000 || output != "table" && output != "json" {
-				return usage{fmt.Errorf("--events must be at least 1000, and -o table or json")}
+			if err := checkOutput(*output); err != nil {
+				return err
+			}
+			if events < 1000 {
+				return usage{fmt.Errorf("--events %d: fewer than 1000 measure nothing", events)}
 			}
 			if profile != "" {
 				f, err := os.Create(profile)
@@ -62,7 +65,7 @@ func newBenchCmd() *cobra.Command {
 				}
 				results = append(results, r)
 			}
-			if output == "json" {
+			if *output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
 			}
 			t := table.NewWriter()
@@ -77,11 +80,11 @@ func newBenchCmd() *cobra.Command {
 			return nil
 		},
 	}
+	output = outputFlag(cmd)
 	f := cmd.Flags()
 	f.IntVar(&events, "events", 1_000_000, "how many events")
 	f.Uint64Var(&seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
-	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	return cmd
 }
