@@ -199,6 +199,9 @@ func (s *service) run(ctx context.Context) error {
 	defer stopSinks()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(sinksGoOn, stopSinks) })()
 
+	build := buildVersion()
+	s.log.Info("starting", "version", build.Version, "kafka", s.config.Kafka.SeedBrokers, "rules", s.config.Pipeline.Rules.Dir,
+		"observe", s.config.Pipeline.Observe)
 	var background sync.WaitGroup
 	server := newServer(s.probes(), s.registry)
 	if s.listener != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -162,6 +163,9 @@ func TestServiceWaitsForKafka(t *testing.T) {
 		code, text := get(t, url, "")
 		return code == 200 && strings.Contains(text, "pipeline: ready") && strings.Contains(text, "clickhouse: not ready")
 	})
+	if !strings.Contains(log.String(), `msg=starting version=`) || !strings.Contains(log.String(), fmt.Sprintf("kafka=[127.0.0.1:%d]", port)) {
+		t.Errorf("does not say what starts, and where:\n%s", log.String())
+	}
 	if n := strings.Count(log.String(), "kafka can't be reached"); n != 1 {
 		t.Errorf("said %d times that Kafka is away:\n%s", n, log.String())
 	}
