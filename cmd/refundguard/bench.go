@@ -7,6 +7,7 @@ import (
 	"runtime/pprof"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/bench"
@@ -71,6 +72,7 @@ func newBenchCmd() *cobra.Command {
 			t := table.NewWriter()
 			t.SetOutputMirror(cmd.OutOrStdout())
 			t.SetStyle(table.StyleLight)
+			t.Style().Format.Header = text.FormatDefault // µ has a capital that nobody reads
 			t.AppendHeader(table.Row{"", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest"})
 			for _, r := range results {
 				t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
