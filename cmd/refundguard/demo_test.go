@@ -158,6 +158,37 @@ func TestDemoTellsOfEditedRules(t *testing.T) {
 	}
 }
 
+// An interrupted one says that, and not that something took too long.
+func TestDemoInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, progress bytes.Buffer
+	root := newRootCmd()
+	root.SetOut(&out)
+	root.SetErr(writerFunc(func(p []byte) {
+		progress.Write(p)
+		if strings.HasPrefix(string(p), "Playing") {
+			cancel()
+		}
+	}))
+	root.SetArgs([]string{"demo", "--once", "-o", "json", "--transactions", "500000"})
+	code := exitCode(root.ExecuteContext(ctx), root)
+	if os.Getenv("CI") != "true" && strings.Contains(progress.String(), "ClickHouse engine") {
+		t.Skip(progress.String())
+	}
+	var sum demo.Summary
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil || code != exitProblems || len(sum.Faults) != 1 || !strings.Contains(sum.Faults[0], "interrupted") {
+		t.Errorf("exit %d, %v, faults %q\n%s", code, err, sum.Faults, progress.String())
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
 // A demo that could not begin leaves no folder behind.
 func TestDemoThatCannotBegin(t *testing.T) {
 	temp := t.TempDir()

@@ -154,10 +154,12 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 	for _, note := range s.feeder.src.notes() {
 		s.say.note(note)
 	}
+	sum := s.summary(took, rows, rowsErr, left)
 	if s.o.Once && !s.feeder.ended.Load() {
-		left = "the shop, which was interrupted"
+		sum.OK = false
+		sum.Faults = append(sum.Faults, "interrupted: only a part was played")
 	}
-	return s.summary(took, rows, rowsErr, left), nil
+	return sum, nil
 }
 
 // patience is how long nothing may move before the demo gives up on something.

@@ -184,7 +184,7 @@ func (s *stage) panel(rate float64) []string {
 			state = "all sent"
 		}
 	}
-	c := s.receiver.Counts()
+	delivered := int64(s.receiver.Counts().Alerts)
 	lines := []string{
 		fmt.Sprintf("shop        %s, %s: %s events, %s a second", time.UnixMilli(s.feeder.now.Load()).UTC().Format("2006-01-02 15:04"), state, number(s.feeder.events.Load()), number(int64(rate))),
 		"outcomes    " + outcomes(t.Outcomes),
@@ -202,7 +202,7 @@ func (s *stage) panel(rate float64) []string {
 	} else {
 		lines = append(lines, "ClickHouse  "+top(rows, 10))
 	}
-	lines = append(lines, fmt.Sprintf("alerts      %s raised, %s delivered", number(t.Alerts), number(int64(c.Alerts))))
+	lines = append(lines, fmt.Sprintf("alerts      %s raised, %s delivered", number(max(t.Alerts, delivered)), number(delivered)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.lastAlert; a != nil {
@@ -214,9 +214,10 @@ func (s *stage) panel(rate float64) []string {
 // line is the same in short.
 func (s *stage) line(rate float64) string {
 	t := s.audit.Tally()
+	delivered := int64(s.receiver.Counts().Alerts) // the audit may not have read them yet
 	line := fmt.Sprintf("%s: %s events (%s a second), %s; %s dead letters; %d of %d alerts delivered",
 		time.UnixMilli(s.feeder.now.Load()).UTC().Format("2006-01-02"), number(s.feeder.events.Load()), number(int64(rate)),
-		outcomes(t.Outcomes), number(t.Topics[topicDeadLetters]), s.receiver.Counts().Alerts, t.Alerts)
+		outcomes(t.Outcomes), number(t.Topics[topicDeadLetters]), delivered, max(t.Alerts, delivered))
 	if own := s.own(t.Rules); len(own) > 0 {
 		line += "; your rules: " + top(own, 6)
 	}
