@@ -13,7 +13,7 @@ func newRulesCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [DIR | FILE]",
 		Short: "Checks rule files as run would, and says what is wrong and where",
-		Long: `Checks a folder of rule files, or one file, as run would: rules.dir of the
+		Long: `Checks a folder of rule files, or one file by itself, as run would: rules.dir of the
 configuration, or rules, unless one is named. With a configuration its streams,
 fields and currencies are known too.
 
