@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"regexp"
@@ -88,9 +89,26 @@ func loadConfig(file string, environ []string) (*loaded, error) {
 	if err != nil && !errors.As(err, &l.faults) {
 		return nil, err
 	}
-	l.shown = settings.Show(l.config)
+	l.shown = settings.Show(l.withTopics())
 	l.faults = append(l.faults, l.readSecrets()...)
 	return l, nil
+}
+
+// withTopics is the configuration with every stream's topic, which is that of
+// the schema where it is not set.
+func (l *loaded) withTopics() config {
+	c := l.config
+	schema, err := c.Pipeline.Schema()
+	if err != nil {
+		return c // what is wrong is told by check
+	}
+	c.Pipeline.Streams = maps.Clone(c.Pipeline.Streams)
+	for _, st := range schema.Streams {
+		s := c.Pipeline.Streams[st.Name]
+		s.Topic = st.Topic
+		c.Pipeline.Streams[st.Name] = s
+	}
+	return c
 }
 
 // notASetting matches variables that begin like a setting's and are none: our
@@ -134,6 +152,7 @@ func (l *loaded) check() error {
 		add("kafka", err)
 	}
 	add("", l.Pipeline.Validate())
+	add("topics", l.checkTopics())
 	if l.clickhouseOn() {
 		add("clickhouse", checkClickHouse(l.ClickHouse, l.Pipeline.Names()))
 	}
@@ -145,6 +164,28 @@ func (l *loaded) check() error {
 	}
 	faults.Sort()
 	return faults
+}
+
+// checkTopics refuses to write where streams are read: a dead letter that is
+// read again is refused again, for ever.
+func (l *loaded) checkTopics() error {
+	schema, err := l.Pipeline.Schema()
+	if err != nil {
+		return nil // is told by Validate
+	}
+	t := l.Pipeline.Topics
+	var errs []error
+	for _, out := range []struct{ key, topic string }{
+		{"approved", t.Approved}, {"decisions", t.Decisions}, {"status", t.Status}, {"alerts", t.Alerts},
+		{"dead_letters", t.DeadLetters}, {"cases", t.Cases}, {"progress", t.Progress},
+	} {
+		for _, in := range schema.Streams {
+			if in.Topic == out.topic {
+				errs = append(errs, fmt.Errorf("%s: %q is read as the stream %s; write to a topic of its own", out.key, out.topic, in.Name))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // clickhouseOn reports whether the section is there; one without an address is

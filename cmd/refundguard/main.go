@@ -41,6 +41,7 @@ func newRootCmd() *cobra.Command {
   refundguard config print -c refundguard.yaml
   refundguard rules check rules
   refundguard run -c refundguard.yaml`,
+		Version:       buildVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
