@@ -165,7 +165,7 @@ func (s *session) recover(ctx, work context.Context) error {
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context, past *journal) error {
 	if n := len(past.decided); n > 0 {
-		return fatalf("topic %s holds no progress, but %s holds %d decisions of refunds of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)

@@ -152,7 +152,6 @@ func (l *loaded) check() error {
 		add("kafka", err)
 	}
 	add("", l.Pipeline.Validate())
-	add("topics", l.checkTopics())
 	if l.clickhouseOn() {
 		add("clickhouse", checkClickHouse(l.ClickHouse, l.Pipeline.Names()))
 	}
@@ -164,28 +163,6 @@ func (l *loaded) check() error {
 	}
 	faults.Sort()
 	return faults
-}
-
-// checkTopics refuses to write where streams are read: a dead letter that is
-// read again is refused again, for ever.
-func (l *loaded) checkTopics() error {
-	schema, err := l.Pipeline.Schema()
-	if err != nil {
-		return nil // is told by Validate
-	}
-	t := l.Pipeline.Topics
-	var errs []error
-	for _, out := range []struct{ key, topic string }{
-		{"approved", t.Approved}, {"decisions", t.Decisions}, {"status", t.Status}, {"alerts", t.Alerts},
-		{"dead_letters", t.DeadLetters}, {"cases", t.Cases}, {"progress", t.Progress},
-	} {
-		for _, in := range schema.Streams {
-			if in.Topic == out.topic {
-				errs = append(errs, fmt.Errorf("%s: %q is read as the stream %s; write to a topic of its own", out.key, out.topic, in.Name))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // clickhouseOn reports whether the section is there; one without an address is
