@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -110,7 +111,7 @@ func (d *draft) readFile(name string) {
 		d.errs = append(d.errs, &Error{File: shown, Message: "the file can't be read: " + err.Error()})
 		return
 	}
-	r := &reader{file: &file{name: shown, data: string(data)}}
+	r := &reader{file: &file{name: shown, data: strings.TrimPrefix(string(data), "\ufeff")}}
 	if node := r.parse(); node != nil {
 		d.readSections(r, node)
 	}
@@ -167,12 +168,15 @@ func (d *draft) taken(name string) string {
 	switch {
 	case name == "original" || name == "refunded" || name == "lists" || name == "amount_base":
 		return "something that conditions have already"
-	case d.schema.Stream("refunds").Slot(name) >= 0:
-		return "a field of refunds"
 	case d.source(name) != nil:
 		return "a stream"
 	case functions[name] != nil:
 		return "a function"
+	}
+	for _, s := range append([]*event.Stream{d.schema.Stream("refunds")}, append(d.schema.Streams, d.hits, d.decisions)...) {
+		if s.Slot(name) >= 0 { // where(…) means the field
+			return "a field of " + s.Name
+		}
 	}
 	return ""
 }
