@@ -110,7 +110,7 @@ func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
 // early, and at a number that is too large, behind which the parser stands.
 func faultPlace(value string, e *exprfile.Error) int {
 	if strings.HasPrefix(e.Message, "unexpected token EOF") {
-		return utf8.RuneCountInString(value)
+		return utf8.RuneCountInString(strings.TrimRight(value, " \t\r\n")) // a block's last line break is none of its text
 	}
 	place := e.From
 	if strings.Contains(e.Message, "literal") {
