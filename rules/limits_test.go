@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,35 @@ func TestChainedComparisonsAreCounted(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
+	}
+}
+
+// TestPlacesAreFoundInOneGo: a file is read in time that grows with its size,
+// whether its values stand in many lines or in one.
+func TestPlacesAreFoundInOneGo(t *testing.T) {
+	values := make([]string, 60_000)
+	for i := range values {
+		values[i] = fmt.Sprintf("v%d", i)
+	}
+	for name, list := range map[string]string{
+		"one line":   "lists: {a: [" + strings.Join(values, ", ") + "]}\n",
+		"many lines": "lists:\n  a:\n    - " + strings.Join(values, "\n    - ") + "\n",
+	} {
+		within(t, "the check of "+name, func() {
+			if _, err := loadText(t, list+one("currency in lists.a")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestFaultsOfOneFileAreBounded: some file that is none of rules is refused
+// without an error for each of its words.
+func TestFaultsOfOneFileAreBounded(t *testing.T) {
+	_, err := loadText(t, "rules:\n"+strings.Repeat("  - word\n", 50_000))
+	var faults Errors
+	if !errors.As(err, &faults) || len(faults) != maxFaults+1 || !strings.Contains(faults[maxFaults].Message, "not read") {
+		t.Errorf("%d faults", len(faults))
 	}
 }
 

@@ -118,6 +118,10 @@ func (d *draft) readFile(name string) {
 	d.errs = append(d.errs, r.errs...)
 }
 
+// maxFaults bounds what is said of one file: a file that is none of rules can
+// have a fault in every word.
+const maxFaults = 1_000
+
 var sectionNames = []string{"lists", "macros", "rules", "policy"}
 
 func (d *draft) readSections(r *reader, n ast.Node) {
@@ -132,6 +136,10 @@ func (d *draft) readSections(r *reader, n ast.Node) {
 			d.readMacros(r, p.value)
 		case "rules":
 			for _, item := range r.sequence(p.value, "rules") {
+				if len(r.errs) >= maxFaults {
+					r.fail(item, fmt.Sprintf("%d faults so far: the rules from here on were not read", len(r.errs)), "")
+					break
+				}
 				d.readRule(r, item)
 			}
 		case "policy":
