@@ -135,6 +135,12 @@ func compareFn(op string, x, y operand, xn, yn Value) fn {
 	if x.typ == typeText {
 		return equalText(xf, y, yf, xn, yn, op == "==")
 	}
+	if y.below != nil {
+		return compareFine(xf, y, xn, set)
+	}
+	if x.below != nil {
+		return compareFine(yf, x, yn, set>>2|set&2|set&1<<2)
+	}
 	if y.konst {
 		return compareConst(xf, x.typ, y.value, xn, set)
 	}
@@ -175,6 +181,29 @@ func compareConst(xf fn, t vtype, b Value, xn Value, set uint) fn {
 			return boolValue(set>>uint(compareInts(a.Num, b.Num)+1)&1 != 0)
 		}
 		return compareValues(a, b, set)
+	}
+}
+
+// compareFine compares with a literal that lies between two amounts of money, so
+// that an exact value is never equal to it.
+func compareFine(xf fn, literal operand, xn Value, set uint) fn {
+	between, below := literal.value, *literal.below
+	return func(f *frame, e *event.Event) Value {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		if a.Kind == KindFloat {
+			return compareValues(a, between, set)
+		}
+		order, fault := compareNumbers(a, below)
+		if fault != "" {
+			return FaultValue(fault)
+		}
+		if order == 0 {
+			order = -1
+		}
+		return boolValue(set>>uint(order+1)&1 != 0)
 	}
 }
 
