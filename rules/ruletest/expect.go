@@ -144,7 +144,7 @@ func (r *reader) expectKey(e *expect, p pair) {
 			e.refunded = &named{name: "refunded", key: r.probes.add(r.source, v.at, onRefunds, "refunded"), value: *v}
 		}
 	case "duplicate":
-		if v := one("true", "false"); v != nil {
+		if v := one("true"); v != nil {
 			e.duplicate = v.text == "true"
 		}
 	case "hits":

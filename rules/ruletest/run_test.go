@@ -273,6 +273,15 @@ func TestFeaturesWithoutARuleToReadThem(t *testing.T) {
 	}
 }
 
+// TestDuplicateFalse says nothing of an event, and would be all that its test
+// expects.
+func TestDuplicateFalse(t *testing.T) {
+	rep := run(t, folder(t, oneRule, "tests:\n  - name: x\n    events:\n      - {refund: r1, expect: {duplicate: false}}\n"), nil)
+	if rep.OK {
+		t.Error("passed")
+	}
+}
+
 // TestNoSeverity: a refund that nothing hit has none, and a test can say so.
 func TestNoSeverity(t *testing.T) {
 	rep := run(t, folder(t, oneRule, "tests:\n  - name: x\n    events:\n      - {refund: r1, expect: {severity: }}\n      - {refund: r2, amount: 501, expect: {severity: medium}}\n"), nil)
