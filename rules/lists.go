@@ -52,7 +52,11 @@ func (l *list) at(e entry, message, hint string) *Error {
 	if l.faults > maxListFaults {
 		return nil
 	}
-	line, column, snippet := l.file.place(l.file.offset(int(e.line), int(e.column)))
+	offset := l.file.offset(int(e.line), int(e.column))
+	if l.file != l.name.file { // a CSV file, whose reader counts bytes
+		offset = l.file.offset(int(e.line), 1) + int(e.column) - 1
+	}
+	line, column, snippet := l.file.place(offset)
 	return &Error{File: l.file.name, Line: line, Column: column, Message: "list " + l.name.value + ": " + message, Hint: hint, Snippet: snippet}
 }
 
