@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -165,10 +166,12 @@ func (l *loaded) check() error {
 	return faults
 }
 
-// clickhouseOn reports whether the section is there; one without an address is
-// a fault rather than a sink that is silently off.
+// clickhouseOn reports whether the section says anything: settings without an
+// address are a fault rather than a sink that is silently off.
 func (l *loaded) clickhouseOn() bool {
-	return len(l.ClickHouse.Addr) > 0 || l.from.Set("clickhouse")
+	off := clickhouse.DefaultConfig()
+	off.Addr = l.ClickHouse.Addr
+	return len(off.Addr) > 0 || !reflect.DeepEqual(l.ClickHouse, off)
 }
 
 // checkClickHouse builds what run would, which reads the files that are named.
