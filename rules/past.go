@@ -110,6 +110,7 @@ type pastExpr struct {
 	theirs    []string
 	keyPaths  []string // what may be nil on the way to the key; "" for what has no name
 	where     fn
+	mayFail   bool // where can
 	within    int64
 	delayed   int64
 	ever      bool
@@ -319,7 +320,7 @@ func (p *pastExpr) readWhere(part part) bool {
 	if o.konst {
 		c.warning(o, fmt.Sprintf("where(…) is always %v", o.value.isTrue()), "")
 	}
-	p.where = o.fn
+	p.where, p.mayFail = o.fn, c.mayFail(part.args[0])
 	where := ".where(" + c.print(part.args[0], 0) + ")"
 	p.text += where
 	p.series += where + listVersions(sub.lists)
