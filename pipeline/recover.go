@@ -70,6 +70,10 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 		if err != nil {
 			return fmt.Errorf("asking where %s begins: %w", st.Topic, err)
 		}
+		ends, err := s.adm.ListCommittedOffsets(ctx, st.Topic)
+		if err != nil {
+			return fmt.Errorf("asking where %s ends: %w", st.Topic, err)
+		}
 		in := &input{stream: st, index: i, topicID: d.ID}
 		for slot, f := range st.Fields {
 			if f.Type == event.TypeEnum {
@@ -83,6 +87,10 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 			}
 			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
 				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+			if end, ok := ends.Lookup(st.Topic, int32(id)); ok && end.Err == nil && o.Offset > 0 && end.Offset <= o.Offset {
+				// All that it held is gone, and no record says until when.
+				s.engine.Incomplete(i, time.Now().UnixMilli())
+			}
 		}
 		s.inputs = append(s.inputs, in)
 		if st.Name == "refunds" {
