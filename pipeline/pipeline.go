@@ -117,6 +117,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
 	claimed := false
 	said := ""
+	var untaken *reload // changed rules that no session has come to take
 	backoff := time.Duration(0)
 	for {
 		liveSince := time.Time{}
@@ -135,7 +136,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				p.mu.Unlock()
 				claimed = true
 			}}
-		err := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics).run(ctx)
+		ses := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics)
+		ses.nextRules = untaken
+		err := ses.run(ctx)
+		untaken = ses.nextRules
 		if ctx.Err() != nil {
 			p.setState(errors.New("stopped"))
 			if errors.Is(err, context.Canceled) {

@@ -63,7 +63,7 @@ type session struct {
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
 
-	nextRules  *reload
+	nextRules  *reload // taken when an epoch is closed; if none is, the next session takes it
 	fillWanted *fillPlan
 	fill       *filler
 }
