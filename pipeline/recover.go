@@ -136,13 +136,16 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	read := int64(0)
 	for tick := time.Now(); !s.caughtUp(); {
+		if err := ctx.Err(); err != nil {
+			return err // there may be more to apply for minutes
+		}
+		if time.Since(tick) > 5*time.Second {
+			tick = time.Now()
+			s.log.Info("recovering", "records", read, "behind", s.behind())
+		}
 		if s.collect(everything) {
 			read += int64(len(s.chunk))
 			s.restore(past)
-			if time.Since(tick) > 5*time.Second {
-				tick = time.Now()
-				s.log.Info("recovering", "records", read, "behind", s.behind())
-			}
 			continue
 		}
 		select {
