@@ -195,7 +195,12 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	p := s.snapshot(time.Now().UnixMilli())
-	return s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)})
+	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
+		return err
+	}
+	s.cfg.claimed(writerID{})
+	s.cfg.committed(p)
+	return nil
 }
 
 // resumeFrom takes the committed progress, and refuses one that isn't ours.
