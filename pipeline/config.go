@@ -152,6 +152,10 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxRecordBytes is the greatest limits.max_record_bytes: a request's value may
+// be so large, and its key and headers together again.
+const maxRecordBytes = maxDeadLetter / 2
+
 // severities in rising order.
 var severities = []string{"low", "medium", "high", "critical"}
 
@@ -207,6 +211,9 @@ func (c Config) Validate() error {
 	}
 	if c.Limits.MaxRecordBytes < 1024 || c.Limits.MaxFieldBytes < 256 || c.Limits.MaxDepth < 2 {
 		fault("limits are too small: max_record_bytes ≥ 1024, max_field_bytes ≥ 256, max_depth ≥ 2")
+	}
+	if c.Limits.MaxRecordBytes > maxRecordBytes {
+		fault("limits.max_record_bytes is %d: at most %d, so that an approved request and its headers fit into what Kafka takes as one record", c.Limits.MaxRecordBytes, maxRecordBytes)
 	}
 	if c.Engine.BufferRecords < 256 {
 		fault("engine.buffer_records is %d: it must be at least 256", c.Engine.BufferRecords)
