@@ -8,6 +8,8 @@ import (
 	"sort"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/refundguard/refundguard/rules/yamltree"
 )
 
 // list is a set of texts that conditions ask by lists.NAME.
@@ -112,7 +114,7 @@ func (d *draft) readLists(r *reader, n ast.Node) {
 // {value: x, expires: 2026-12-31, note: why}.
 func (d *draft) readListValue(r *reader, l *list, n ast.Node) {
 	what := "a value of list " + l.name.value
-	p := position(n)
+	p := yamltree.Start(n)
 	e := entry{expires: never, line: int32(p.Line), column: int32(p.Column)}
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
