@@ -40,6 +40,7 @@ type partition struct {
 	from      int64                 // first offset that the state has something of
 	inState   int64                 // records before this were applied by a session before, and are in the state
 	odd       map[int64]engine.Fate // of those that are read again: see savedState
+	gone      bool                  // it holds nothing, and did
 	cut       bool                  // records before start are gone; cleared by the first record read
 	stop      int64                 // while recovering: apply up to here, refunds as far as they have passed; else -1
 	passed    int64                 // while recovering: records before this have passed, and are only applied

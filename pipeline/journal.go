@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,10 +19,9 @@ import (
 type journal struct {
 	decided map[string]engine.Past
 	place   map[string]place // where the decided record is
-	since   int64            // earliest decision; only where the topic was cut
-	cut     bool             // earlier decisions are gone
+	since   int64            // of refunds received before, decisions may be gone; noTime: of none
 	derived *derived         // nil: no rule reads hits or decisions
-	unknown int64            // refunds taken as approved because of that
+	unknown int64            // refunds taken as approved because of since
 
 	ends, alertEnds map[int32]int64 // by partition: before this, it was read
 }
@@ -36,7 +36,7 @@ type place struct {
 // made of into d, as far as a saved state doesn't have it. It may run on any
 // goroutine.
 func (s *session) readJournal(ctx context.Context, d *derived, state *savedState) (*journal, error) {
-	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}, ends: map[int32]int64{}}
+	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime, ends: map[int32]int64{}}
 	topic := s.topics.Decisions
 	starts, err := s.adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -49,34 +49,43 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
-	spans := map[int32]span{}
+	spans, cut := map[int32]span{}, map[int32]bool{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
-		from, cut := state.goesOn(first.Offset, state.journal(o.Partition))
+		from, missing := state.goesOn(first.Offset, state.journal(o.Partition))
 		spans[o.Partition] = span{from, o.Offset}
 		j.ends[o.Partition] = o.Offset
-		j.cut = j.cut || cut
-		d.begins(o.Partition, cut)
+		cut[o.Partition] = missing
+		d.begins(o.Partition, missing)
 	})
 	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		dec, err := event.ParseDecision(r.Value)
 		if err != nil {
 			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
 		}
+		if cut[r.Partition] {
+			// What is gone was decided before the first that is left, and received
+			// before that. Partitions lose their beginnings one by one.
+			cut[r.Partition] = false
+			j.since = max(j.since, dec.DecidedAt)
+		}
 		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < state.decided(dec.Source.Partition) {
 			return nil
 		}
 		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome, Received: dec.ReceivedAt}
 		j.place[dec.RefundID] = place{dec.Source.Partition, dec.Source.Offset}
-		if j.since == 0 || dec.ReceivedAt < j.since {
-			j.since = dec.ReceivedAt
-		}
 		d.keep(r, dec)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
 	}
+	for _, nothingLeft := range cut {
+		if nothingLeft {
+			j.since = math.MaxInt64
+		}
+	}
+	d.read()
 	j.alertEnds, err = s.readAlerts(ctx, d, state)
 	return j, err
 }
@@ -114,7 +123,7 @@ func (s *session) restore(past *journal) error {
 			s.items[i] = nil
 		case r.history:
 			outcomes[i] = event.Approve
-		case past.cut && (past.since == 0 || r.Received < past.since):
+		case r.Received < past.since:
 			past.unknown++
 			outcomes[i] = event.Approve
 		default:

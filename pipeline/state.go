@@ -227,7 +227,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 		delete(past.decided, id)
 	case decided && (here || r.Fate == engine.Fresh):
 		return s.diverged()
-	case r.Fate == engine.Fresh && passed && past.cut:
+	case r.Fate == engine.Fresh && passed && r.Received < past.since:
 		past.unknown++
 		s.engine.Settle(&r.Item, event.Approve)
 	case r.Fate == engine.Fresh && passed:

@@ -33,8 +33,9 @@ for i in 1 2 3 4 5; do rm -rf "$1" && break; sleep 1; done`
 type apache struct {
 	jars  string
 	dir   string
-	port  int
 	watch io.WriteCloser
+
+	port, securePort int
 
 	java *exec.Cmd
 	exit chan error // what the java process ended with
@@ -83,14 +84,18 @@ func (a *apache) startWatchdog() error {
 }
 
 func (a *apache) format() error {
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
-	a.port = ports[0]
+	a.port, a.securePort = ports[0], ports[2]
+	if err := a.writeCertificate(); err != nil {
+		return err
+	}
 	id := make([]byte, 16)
 	rand.Read(id)
-	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"))
+	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"), ports[2]) +
+		fmt.Sprintf(secureProperties, filepath.Join(a.dir, "server.pem"), secureUser, securePassword)
 	if err := os.WriteFile(filepath.Join(a.dir, "server.properties"), []byte(config), 0o644); err != nil {
 		return fmt.Errorf("write the broker's configuration: %w", err)
 	}
@@ -109,8 +114,9 @@ func (a *apache) format() error {
 // (a broker can't register again before its session has timed out).
 const properties = `process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
+listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d,SECURE://127.0.0.1:%[4]d
+advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,SECURE://127.0.0.1:%[4]d
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:%[2]d
 inter.broker.listener.name=PLAINTEXT
