@@ -27,7 +27,7 @@ func newScene(t *testing.T, w *world, partitions int32) *scene {
 	cluster := kafkatest.Start(t)
 	cluster.CreateTopics(partitions, nil, "refunds", "transactions")
 	return &scene{T: t, cluster: cluster, world: w,
-		settings: settings{Brokers: cluster.Brokers(), Rules: w.rules, DecideFrom: "earliest"}}
+		settings: settings{Brokers: cluster.Brokers(), Rules: w.rules, DecideFrom: "earliest", State: t.TempDir()}}
 }
 
 // next are the records up to the given share of all, and those of the same

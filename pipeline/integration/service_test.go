@@ -47,6 +47,7 @@ type settings struct {
 	Brokers    []string
 	Rules      string
 	DecideFrom string
+	State      string // folder
 	Die        death // where the service kills itself; not at all if zero
 }
 
@@ -123,6 +124,7 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config := pipeline.DefaultConfig()
 	config.Rules.Dir = s.Rules
 	config.Streams = map[string]pipeline.StreamConfig{"refunds": {DecideFrom: s.DecideFrom}}
+	config.State.Dir, config.State.SaveInterval = s.State, 50*time.Millisecond
 	config.Engine.BufferRecords = 256
 	config.Engine.CommitInterval = 5 * time.Millisecond
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition

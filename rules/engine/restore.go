@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -137,7 +138,8 @@ func (e *Engine) restoreGroup(w int, kind byte, group uint32, s *store, from, to
 		if len(key) < keyHead {
 			return ErrSaved
 		}
-		if err := enter(binary.BigEndian.Uint64(key[4:]), string(key[keyHead:]), value); err != nil {
+		name := unsafe.String(unsafe.SliceData(key[keyHead:]), len(key)-keyHead) // nothing keeps it
+		if err := enter(binary.BigEndian.Uint64(key[4:]), name, value); err != nil {
 			return fmt.Errorf("%w: key %q", err, key)
 		}
 		return nil

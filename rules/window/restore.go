@@ -3,6 +3,7 @@ package window
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 
 	"github.com/zeebo/xxh3"
 )
@@ -11,8 +12,8 @@ import (
 var ErrSaved = errors.New("window: what was saved of a key is damaged, or of another spec")
 
 // Restore enters what Changes gave of a key: first the whole key, then its
-// events in order. It doesn't count as a change. After an error the store is
-// good for nothing.
+// events in order. It doesn't count as a change, and keeps none of the bytes.
+// After an error the store is good for nothing.
 func (s *Store) Restore(hash uint64, key string, value []byte) error {
 	on := s.track.on
 	s.track.on = false
@@ -52,7 +53,7 @@ func (s *Store) Restore(hash uint64, key string, value []byte) error {
 			return ErrSaved
 		}
 		r.b[offFlags] |= flagPast
-		s.past[key] = p
+		s.past[strings.Clone(key)] = p
 	}
 	return nil
 }
