@@ -112,11 +112,12 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	return s
 }
 
-func (s *session) newEngine() *engine.Engine {
-	c := s.cfg
-	return engine.New(engine.Config{Schema: s.schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents,
+func (s *session) newEngine() *engine.Engine { return newEngine(s.cfg.Config, s.schema, s.set) }
+
+func newEngine(c Config, schema *event.Schema, set *rules.Set) *engine.Engine {
+	return engine.New(engine.Config{Schema: schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents,
 		Retention: c.State.Retention.Milliseconds(), Originals: c.State.Originals.Milliseconds(), Dedup: c.State.Dedup.Milliseconds(),
-		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, s.set)
+		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, set)
 }
 
 // run recovers and then works until ctx ends or something fails. When ctx

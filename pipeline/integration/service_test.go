@@ -48,7 +48,7 @@ type settings struct {
 	Rules      string
 	DecideFrom string
 	State      string // folder
-	Die        death // where the service kills itself; not at all if zero
+	Die        death  // where the service kills itself; not at all if zero
 }
 
 // death is a request to a broker, or its answer, that is the last thing that

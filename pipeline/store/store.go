@@ -33,17 +33,23 @@ var (
 
 // Store is an open folder. One goroutine may use it, but for Scan.
 type Store struct {
-	dir   string
-	log   *slog.Logger
-	lock  *pebble.Lock
-	db    *pebble.DB
-	meta  []byte // nil: nothing is saved
-	grown map[string]*growth
+	dir      string
+	log      *slog.Logger
+	lock     *pebble.Lock
+	readOnly bool
+	db       *pebble.DB
+	meta     []byte // nil: nothing is saved
+	grown    map[string]*growth
 }
 
 // Open takes a folder, which it makes if there is none. What can't be read is
 // ErrDamaged, and a store that SetAside must be called on.
-func Open(dir string, log *slog.Logger) (*Store, error) {
+func Open(dir string, log *slog.Logger) (*Store, error) { return open(dir, log, false) }
+
+// OpenToRead takes a folder that there is, and changes nothing in it.
+func OpenToRead(dir string, log *slog.Logger) (*Store, error) { return open(dir, log, true) }
+
+func open(dir string, log *slog.Logger, readOnly bool) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -55,7 +61,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 		}
 		return nil, err
 	}
-	s := &Store{dir: dir, log: log, lock: lock, grown: map[string]*growth{}}
+	s := &Store{dir: dir, log: log, lock: lock, readOnly: readOnly, grown: map[string]*growth{}}
 	return s, s.open()
 }
 
@@ -67,10 +73,12 @@ func (s *Store) open() (err error) {
 			err = fmt.Errorf("%s is %w: %v", s.path(), ErrDamaged, caught)
 		}
 	}()
-	if s.db, err = pebble.Open(s.path(), options(s.log)); err != nil {
+	o := options(s.log)
+	o.ReadOnly, o.ErrorIfNotExists = s.readOnly, s.readOnly
+	if s.db, err = pebble.Open(s.path(), o); err != nil {
 		return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
 	}
-	if s.meta, err = s.readMeta(); err != nil || s.meta != nil {
+	if s.meta, err = s.readMeta(); err != nil || s.meta != nil || s.readOnly {
 		return err
 	}
 	// A first save that was not committed may have left something.

@@ -86,3 +86,16 @@ func (s *Store) appendBucket(dst []byte, b *bucket) []byte {
 	}
 	return dst
 }
+
+// SavedEvents is how many single events a saved value has.
+func SavedEvents(value []byte) (int, bool) {
+	in := saved{b: value}
+	switch in.byte() {
+	case savedEvent:
+		return 1, true
+	case savedWhole:
+		n := in.count(11)
+		return n, !in.bad
+	}
+	return 0, false
+}
