@@ -56,13 +56,22 @@ func open(dir string, log *slog.Logger, readOnly bool) (*Store, error) {
 	// The folder is locked and not only the database in it, which may be moved.
 	lock, err := pebble.LockDirectory(dir, vfs.Default)
 	if err != nil {
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || err.Error() == "lock held by current process" {
-			return nil, fmt.Errorf("%s is %w", dir, ErrInUse)
+		if isLocked(err) {
+			err = fmt.Errorf("%s is %w", dir, ErrInUse)
 		}
 		return nil, err
 	}
 	s := &Store{dir: dir, log: log, lock: lock, readOnly: readOnly, grown: map[string]*growth{}}
-	return s, s.open()
+	if err = s.open(); errors.Is(err, ErrInUse) {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, err
+}
+
+// isLocked tells that a lock is held from other errors of taking it. It can be
+// one of a database of this process that gave no answer when it was closed.
+func isLocked(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || err.Error() == "lock held by current process"
 }
 
 func (s *Store) path() string { return filepath.Join(s.dir, "db") }
@@ -76,6 +85,9 @@ func (s *Store) open() (err error) {
 	o := options(s.log)
 	o.ReadOnly, o.ErrorIfNotExists = s.readOnly, s.readOnly
 	if s.db, err = pebble.Open(s.path(), o); err != nil {
+		if isLocked(err) {
+			return fmt.Errorf("%s is %w", s.path(), ErrInUse)
+		}
 		return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
 	}
 	if s.meta, err = s.readMeta(); err != nil || s.meta != nil || s.readOnly {

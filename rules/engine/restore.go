@@ -89,7 +89,7 @@ func (e *Engine) restoreShard(w int, stores map[uint32]*store, scan Scan) error 
 	n := uint64(len(e.shards))
 	lo, hi := (uint64(w)<<32+n-1)/n<<32, (uint64(w+1)<<32+n-1)/n<<32
 	for _, kind := range kinds {
-		for group, end := uint32(0), []byte{kind + 1}; ; group++ {
+		for group, end := uint32(0), []byte{kind + 1}; group < 1<<24; group++ {
 			err := scan(appendKey(nil, kind, group, 0), end, func(key, _ []byte) error {
 				if len(key) < keyHead {
 					return ErrSaved
