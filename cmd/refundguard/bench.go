@@ -113,9 +113,9 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	t := table.NewWriter()
 	t.SetOutputMirror(cmd.OutOrStdout())
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "memory B/key", "disk B/key"})
+	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key"})
 	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
-		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
+		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
 	t.Render()
 	return nil
 }

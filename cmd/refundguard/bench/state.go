@@ -26,6 +26,7 @@ type StateResult struct {
 	PauseMax     float64 `json:"pause_max_ms"`
 	LastSave     float64 `json:"last_save_seconds"` // one of a save's interval of events
 	Load         float64 `json:"load_seconds"`
+	LoadCPU      float64 `json:"load_cpu_seconds"`
 	MemoryPerKey float64 `json:"memory_bytes_per_key"`
 	DiskPerKey   float64 `json:"disk_bytes_per_key"`
 }
@@ -69,11 +70,11 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 		MemoryPerKey: float64(stats.Bytes) / float64(stats.Keys), DiskPerKey: float64(st.Size()) / float64(stats.Keys)}
 	back := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
 	defer back.Close()
-	start := time.Now()
+	start, cpu := time.Now(), cpuTime()
 	if err := back.Restore(st.Meta(), st.Scan); err != nil {
 		return r, err
 	}
-	r.Load = time.Since(start).Seconds()
+	r.Load, r.LoadCPU = time.Since(start).Seconds(), (cpuTime() - cpu).Seconds()
 	if got := back.Stats(); got.Keys != stats.Keys { // events behind the horizon are not restored
 		return r, fmt.Errorf("restored %+v, saved %+v", got, stats)
 	}
