@@ -37,11 +37,9 @@ policy: {review_at: 30}
 // script is what happens in a test: the same for a pipeline that runs once and
 // for one that is stopped, and its state folder mistreated, all the time.
 type script struct {
-	r       *rand.Rand
-	n       int
-	minute  int
-	sent    [][2]any // topic and bytes, for repeats
-	offsets map[string]int64
+	r      *rand.Rand
+	n      int
+	minute int
 }
 
 // batch makes some records: transactions up to a time, and refunds up to a later
