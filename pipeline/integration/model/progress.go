@@ -1,22 +1,20 @@
-package integration
+package model
 
 import (
 	"encoding/json"
 	"testing"
-
-	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
-// progress is what the newest record of refundguard-progress says.
-type progress struct {
-	Balance balance
+// Progress is what the newest record of refundguard-progress says.
+type Progress struct {
+	Balance Balance
 	Streams []struct {
 		Topic      string
 		Partitions []struct{ Applied int64 }
 	}
 }
 
-type balance struct {
+type Balance struct {
 	Read         int64
 	Approved     int64
 	InReview     int64 `json:"in_review"`
@@ -26,11 +24,13 @@ type balance struct {
 	History      int64
 }
 
-func lastProgress(t testing.TB, cluster *kafkatest.Cluster) progress {
+// LastProgress reads the progress, and wants the balance to hold after each
+// commit.
+func LastProgress(t testing.TB, topics Topics) Progress {
 	t.Helper()
-	var p progress
-	for _, r := range cluster.ReadCommitted("refundguard-progress") {
-		p = progress{}
+	var p Progress
+	for _, r := range topics.ReadCommitted("refundguard-progress") {
+		p = Progress{}
 		if err := json.Unmarshal(r.Value, &p); err != nil {
 			t.Fatalf("progress %s: %v", r.Value, err)
 		}
