@@ -34,6 +34,8 @@ type apache struct {
 	jars  string
 	dir   string
 	port  int
+	back  int // where a proxy reaches the broker
+	door  int // where the proxy listens, so that clients are told to come there
 	watch io.WriteCloser
 
 	java *exec.Cmd
@@ -83,14 +85,14 @@ func (a *apache) startWatchdog() error {
 }
 
 func (a *apache) format() error {
-	ports, err := freePorts(2)
+	ports, err := freePorts(4)
 	if err != nil {
 		return err
 	}
-	a.port = ports[0]
+	a.port, a.back, a.door = ports[0], ports[2], ports[3]
 	id := make([]byte, 16)
 	rand.Read(id)
-	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"))
+	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"), a.back, a.door)
 	if err := os.WriteFile(filepath.Join(a.dir, "server.properties"), []byte(config), 0o644); err != nil {
 		return fmt.Errorf("write the broker's configuration: %w", err)
 	}
@@ -109,8 +111,9 @@ func (a *apache) format() error {
 // (a broker can't register again before its session has timed out).
 const properties = `process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
+listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d,PROXIED://127.0.0.1:%[4]d
+advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,PROXIED://127.0.0.1:%[5]d
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:%[2]d
 inter.broker.listener.name=PLAINTEXT
@@ -150,7 +153,9 @@ func (a *apache) command(class string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (a *apache) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.port)) }
+func (a *apache) addr() string { return local(a.port) }
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // restart starts the broker and returns once it answers.
 func (a *apache) restart() error {

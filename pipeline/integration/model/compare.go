@@ -86,6 +86,8 @@ type Comparison struct {
 	inputs    map[source]*kgo.Record // of refunds and transactions
 	expected  map[string]Expected
 	Decisions map[string]Decision // by refund
+	Lost      int                 // refund records without an outcome, approvals that did not go out
+	Doubled   int                 // refund records with two
 }
 
 // Compare checks everything that was written.
@@ -118,6 +120,7 @@ func (c *Comparison) checkDecisions() {
 			c.Fatalf("decision %s: %v", r.Value, err)
 		}
 		if _, twice := c.Decisions[d.RefundID]; twice {
+			c.Doubled++
 			c.Errorf("refund %s is decided twice", d.RefundID)
 		}
 		if ids[d.DecisionID] {
@@ -132,6 +135,7 @@ func (c *Comparison) checkDecisions() {
 	}
 	for refund := range c.expected {
 		if _, decided := c.Decisions[refund]; !decided {
+			c.Lost++
 			c.Errorf("refund %s was not decided", refund)
 		}
 	}
@@ -175,6 +179,7 @@ func (c *Comparison) checkApproved() {
 	for _, r := range c.topics.ReadCommitted("refunds-approved") {
 		id := headerOf(r, "refundguard-decision-id")
 		if approved[id] != nil {
+			c.Doubled++
 			c.Errorf("decision %s is approved twice", id)
 		}
 		approved[id] = r
@@ -189,10 +194,14 @@ func (c *Comparison) checkApproved() {
 			continue
 		}
 		if got == nil {
+			c.Lost++
 			c.Errorf("refund %s is approved, and did not go out", refund)
 			continue
 		}
 		in := c.inputs[d.Source]
+		if in == nil {
+			continue // told by checkDecision
+		}
 		want := append(slices.Clone(in.Headers),
 			kgo.RecordHeader{Key: "refundguard-decision-id", Value: []byte(d.DecisionID)},
 			kgo.RecordHeader{Key: "refundguard-ruleset", Value: []byte(d.Ruleset)})

@@ -1,0 +1,183 @@
+package fault
+
+import (
+	"context"
+	"hash/fnv"
+	"math/rand/v2"
+	"regexp"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline/integration/model"
+)
+
+const (
+	partitions = 3
+	stepSize   = 50 // records that are on their way at once
+	delayOneIn = 6
+	delayedBy  = 40 // events that overtake one, at most
+)
+
+// load writes a strange world as fast as it is told, out of order and with
+// repeats. It is out of order as far as the result stays certain: an event is
+// overtaken only by those that have nothing to do with it, and is acknowledged
+// before one that has is sent to another partition. What a refund must see is
+// then the same whatever is killed when, and the model can say it.
+type load struct {
+	strange *model.Strange
+	rng     *rand.Rand
+	client  *kgo.Client
+	rate    float64 // records a second
+
+	seen    int // of the world's records
+	delayed []delayedEvent
+	ready   []model.Sent
+	last    map[place]int64 // event time last sent
+	late    atomic.Int64    // records sent behind a later one of their partition
+	written atomic.Int64
+}
+
+type delayedEvent struct {
+	model.Sent
+	by int
+}
+
+type place struct {
+	topic     string
+	partition int32
+}
+
+func newLoad(t *testing.T, seed uint64, brokers []string, rate float64) *load {
+	t.Helper()
+	l := &load{strange: model.NewStrange(t, ruleFile, seed), rng: rand.New(rand.NewPCG(seed, 1)), rate: rate, last: make(map[place]int64)}
+	l.strange.NoTies, l.strange.Step = true, 10*time.Second
+	l.strange.Customers, l.strange.Devices = 3000, 2000
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.AlwaysRetryEOF(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.client = client
+	t.Cleanup(client.Close)
+	return l
+}
+
+// run writes until stop, and then what is still held back.
+func (l *load) run(ctx context.Context, stop <-chan struct{}) error {
+	for began := time.Now(); ; {
+		stopping := false
+		select {
+		case <-stop:
+			stopping = true
+			for _, d := range l.delayed {
+				l.ready = append(l.ready, d.Sent)
+			}
+			l.delayed = nil
+		default:
+		}
+		for !stopping && len(l.ready) < 2*stepSize {
+			l.draw()
+		}
+		for len(l.ready) >= stepSize || stopping && len(l.ready) > 0 {
+			step := l.step()
+			if err := l.client.ProduceSync(ctx, step...).FirstErr(); err != nil {
+				return err
+			}
+			l.written.Add(int64(len(step)))
+		}
+		if stopping {
+			return nil
+		}
+		ahead := time.Duration(float64(l.written.Load())/l.rate*float64(time.Second)) - time.Since(began)
+		select {
+		case <-stop:
+		case <-time.After(ahead):
+		}
+	}
+}
+
+// draw takes the world's next event. What it has to do with must go first.
+func (l *load) draw() {
+	l.strange.Next()
+	sent := l.strange.World.Sent
+	for ; l.seen < len(sent); l.seen++ {
+		next := sent[l.seen]
+		mine := touches(next.Record)
+		waiting := l.delayed[:0]
+		for _, d := range l.delayed {
+			if d.by--; d.by <= 0 || mine.meet(touches(d.Record)) {
+				l.ready = append(l.ready, d.Sent)
+			} else {
+				waiting = append(waiting, d)
+			}
+		}
+		l.delayed = waiting
+		if l.rng.IntN(delayOneIn) == 0 {
+			l.delayed = append(l.delayed, delayedEvent{next, 1 + l.rng.IntN(delayedBy)})
+		} else {
+			l.ready = append(l.ready, next)
+		}
+	}
+}
+
+// step takes what may be on its way at the same time.
+func (l *load) step() (records []*kgo.Record) {
+	where := make(map[string]place)
+	n := 0
+	for _, next := range l.ready[:min(stepSize, len(l.ready))] {
+		r := next.Record
+		r.Partition = l.partition(r)
+		at := place{r.Topic, r.Partition}
+		mine := touches(r)
+		for id := range mine {
+			if other, taken := where[id]; taken && other != at {
+				l.ready = l.ready[n:]
+				return records
+			}
+		}
+		for id := range mine {
+			where[id] = at
+		}
+		if next.At < l.last[at] {
+			l.late.Add(1)
+		}
+		l.last[at] = max(l.last[at], next.At)
+		records = append(records, r)
+		n++
+	}
+	l.ready = l.ready[n:]
+	return records
+}
+
+func (l *load) partition(r *kgo.Record) int32 {
+	if r.Key == nil {
+		return l.rng.Int32N(partitions)
+	}
+	h := fnv.New32a()
+	h.Write(r.Key)
+	return int32(h.Sum32() % partitions)
+}
+
+// ids are what a record is about, through which another could matter to it.
+type ids map[string]bool
+
+var idText = regexp.MustCompile(`"(customer_id|device_id|transaction_id|refund_id)":"([^"]*)"`)
+
+func touches(r *kgo.Record) ids {
+	found := make(ids)
+	for _, m := range idText.FindAllSubmatch(r.Value, -1) {
+		found[string(m[1])+" "+string(m[2])] = true
+	}
+	return found
+}
+
+func (a ids) meet(b ids) bool {
+	for id := range a {
+		if b[id] {
+			return true
+		}
+	}
+	return false
+}
