@@ -10,6 +10,7 @@ import (
 	"flag"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func TestFaults(t *testing.T) {
 	rep := newReport(plan)
 	r := &runner{
 		T: t, rng: rng, cluster: cluster, proxy: startProxy(t, door, back), door: door,
-		program: build(t), dir: t.TempDir(), report: rep,
+		program: build(t), state: t.TempDir(), logs: logDir(t), report: rep,
 	}
 	defer rep.write(t)
 	t.Cleanup(r.end)
@@ -84,6 +85,23 @@ func TestFaults(t *testing.T) {
 	r.listen()
 	verdict := model.Compare(t, cluster, load.strange.World)
 	rep.judge(t, load, verdict)
+}
+
+// logDir is where instances say what they do: kept beside the report.
+func logDir(t *testing.T) string {
+	t.Helper()
+	if *reportDir == "" {
+		return t.TempDir()
+	}
+	dir := filepath.Join(*reportDir, "logs")
+	err := os.RemoveAll(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // bag holds each kind of fault as often as it is wanted, in a certain order.

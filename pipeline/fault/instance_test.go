@@ -48,17 +48,17 @@ type instance struct {
 }
 
 // launch starts an instance and returns at once.
-func launch(t *testing.T, program, dir, broker string, n int) *instance {
+func launch(t *testing.T, program, state, logs, broker string, n int) *instance {
 	t.Helper()
 	i := &instance{name: fmt.Sprintf("instance %d", n), ended: make(chan struct{})}
-	i.log = filepath.Join(dir, fmt.Sprintf("%d.log", n))
-	file := filepath.Join(dir, fmt.Sprintf("%d.yaml", n))
+	i.log = filepath.Join(logs, fmt.Sprintf("%d.log", n))
+	file := filepath.Join(state, fmt.Sprintf("%d.yaml", n))
 	rules, err := filepath.Abs(ruleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Two at once can't share a folder: the one that is not killed keeps its own.
-	text := fmt.Sprintf(configuration, broker, rules, filepath.Join(dir, fmt.Sprintf("state-%d", n)))
+	text := fmt.Sprintf(configuration, broker, rules, filepath.Join(state, fmt.Sprint(n)))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

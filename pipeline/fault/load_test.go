@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -151,12 +152,16 @@ func (l *load) step() (records []*kgo.Record) {
 	return records
 }
 
+// partition is a function of the key. A guest has none: then all records of one
+// id stay together, because the first that is read is the event.
 func (l *load) partition(r *kgo.Record) int32 {
-	if r.Key == nil {
-		return l.rng.Int32N(partitions)
+	by := r.Key
+	if by == nil {
+		own := strings.TrimSuffix(r.Topic, "s") + "_id"
+		by = regexp.MustCompile(`"` + own + `":"[^"]*"`).Find(r.Value)
 	}
 	h := fnv.New32a()
-	h.Write(r.Key)
+	h.Write(by)
 	return int32(h.Sum32() % partitions)
 }
 

@@ -34,7 +34,8 @@ type runner struct {
 	proxy   *proxy
 	door    string
 	program string
-	dir     string
+	state   string // folder of the instances' states
+	logs    string
 	watcher *watcher
 	report  *report
 
@@ -45,7 +46,7 @@ type runner struct {
 func (r *runner) start() *instance {
 	r.Helper()
 	r.launched++
-	i := launch(r.T, r.program, r.dir, r.door, r.launched)
+	i := launch(r.T, r.program, r.state, r.logs, r.door, r.launched)
 	r.running = append(r.running, i)
 	return i
 }
@@ -81,7 +82,7 @@ func (r *runner) end() {
 
 // listen looks for what no instance may ever say.
 func (r *runner) listen() {
-	logs, _ := filepath.Glob(filepath.Join(r.dir, "*.log"))
+	logs, _ := filepath.Glob(filepath.Join(r.logs, "*.log"))
 	for _, log := range logs {
 		text, _ := os.ReadFile(log)
 		for _, word := range []string{"DATA RACE", "panic:", "does not hold"} {
