@@ -17,7 +17,8 @@ import (
 
 const (
 	partitions = 3
-	stepSize   = 50 // records that are on their way at once
+	stepSize   = 16 // records that are on their way at once, at most: steps are many, so that epochs are
+	inStock    = 2 * stepSize
 	delayOneIn = 6
 	delayedBy  = 40 // events that overtake one, at most
 )
@@ -78,19 +79,17 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}) error {
 			l.delayed = nil
 		default:
 		}
-		for !stopping && len(l.ready) < 2*stepSize {
+		for !stopping && len(l.ready) < inStock {
 			l.draw()
 		}
-		for len(l.ready) >= stepSize || stopping && len(l.ready) > 0 {
-			step := l.step()
-			if err := l.client.ProduceSync(ctx, step...).FirstErr(); err != nil {
-				return err
-			}
-			l.written.Add(int64(len(step)))
-		}
-		if stopping {
+		if len(l.ready) == 0 {
 			return nil
 		}
+		step := l.step(1 + l.rng.IntN(stepSize))
+		if err := l.client.ProduceSync(ctx, step...).FirstErr(); err != nil {
+			return err
+		}
+		l.written.Add(int64(len(step)))
 		ahead := time.Duration(float64(l.written.Load())/l.rate*float64(time.Second)) - time.Since(began)
 		select {
 		case <-stop:
@@ -123,11 +122,11 @@ func (l *load) draw() {
 	}
 }
 
-// step takes what may be on its way at the same time.
-func (l *load) step() (records []*kgo.Record) {
+// step takes some records that may be on their way at the same time.
+func (l *load) step(most int) (records []*kgo.Record) {
 	where := make(map[string]place)
 	n := 0
-	for _, next := range l.ready[:min(stepSize, len(l.ready))] {
+	for _, next := range l.ready[:min(most, len(l.ready))] {
 		r := next.Record
 		r.Partition = l.partition(r)
 		at := place{r.Topic, r.Partition}

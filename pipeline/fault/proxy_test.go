@@ -23,8 +23,9 @@ type proxy struct {
 	hole  [2]chan struct{} // by direction; closed: traffic flows; open: a black hole
 	delay time.Duration    // each frame waits so long
 
-	drop    atomic.Int32 // one of the how-constants; 0: answers are passed on
-	dropped atomic.Int64 // answers to EndTxn that never arrived
+	hold    [2]atomic.Pointer[held] // by direction: what becomes of the next EndTxn, or its answer
+	drop    atomic.Int32            // one of the how-constants; 0: answers are passed on
+	dropped atomic.Int64            // answers to EndTxn that never arrived
 }
 
 // The two directions.
@@ -41,6 +42,26 @@ const (
 )
 
 const endTxn = 26
+
+// held is an EndTxn, or its answer, that waits in the proxy.
+type held struct{ reached, release chan struct{} }
+
+// holdNext has the next EndTxn, or its answer, wait until release is called.
+func (p *proxy) holdNext(direction int) (reached <-chan struct{}, release func()) {
+	h := &held{make(chan struct{}), make(chan struct{})}
+	p.hold[direction].Store(h)
+	return h.reached, sync.OnceFunc(func() {
+		p.hold[direction].CompareAndSwap(h, nil)
+		close(h.release)
+	})
+}
+
+func (p *proxy) wait(direction int) {
+	if h := p.hold[direction].Swap(nil); h != nil {
+		close(h.reached)
+		<-h.release
+	}
+}
 
 // pair is a client's connection and the broker's, and the EndTxn requests on it
 // that have no answer yet, by correlation id.
@@ -143,6 +164,7 @@ func (p *proxy) request(c *pair, frame []byte) (bool, error) {
 		c.mu.Lock()
 		c.pending[binary.BigEndian.Uint32(frame[4:])] = true
 		c.mu.Unlock()
+		p.wait(requests)
 	}
 	return true, nil
 }
@@ -155,13 +177,14 @@ func (p *proxy) answer(c *pair, frame []byte) (bool, error) {
 	id := binary.BigEndian.Uint32(frame)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.mute {
+	switch {
+	case c.mute:
 		return false, nil
-	}
-	if !c.pending[id] {
+	case !c.pending[id]:
 		return true, nil
 	}
 	delete(c.pending, id)
+	p.wait(answers)
 	switch how := p.drop.Swap(0); how {
 	case cutInstead:
 		p.dropped.Add(1)

@@ -152,27 +152,55 @@ func (r *runner) fault(kind string) {
 	r.report.add(done)
 }
 
+// moment waits for a random one, or for an epoch's end to be on its way: the
+// proxy then keeps it until release is called.
+func (r *runner) moment() (detail string, release func()) {
+	n := r.rng.IntN(4)
+	if n > 1 {
+		return "at any time", func() {}
+	}
+	reached, release := r.proxy.holdNext(n)
+	select {
+	case <-reached:
+		return []string{"EndTxn on its way", "answer to EndTxn on its way"}[n], release
+	case <-time.After(3 * time.Second): // nobody is live
+		release()
+		return "at any time", func() {}
+	}
+}
+
 // kill ends the service without warning; one successor starts, or two.
 func (r *runner) kill() (string, time.Time) {
+	detail, release := r.moment()
+	defer release()
+	since := r.replace()
+	if !r.percent(15) {
+		return detail + ", one successor", since
+	}
+	r.start()
+	if r.percent(70) {
+		release()
+		r.oneLeft()
+	}
+	return detail + ", two successors", since
+}
+
+// replace kills what runs and starts one instance.
+func (r *runner) replace() (killed time.Time) {
 	for _, i := range r.running {
 		i.kill()
 	}
 	r.running = nil
-	since := time.Now()
+	killed = time.Now()
 	r.start()
-	if !r.percent(15) {
-		return "one successor", since
-	}
-	r.start()
-	if r.percent(70) {
-		r.oneLeft()
-	}
-	return "two successors", since
+	return killed
 }
 
 // zombie stops the service for a while. Mostly another one has taken over when
 // it wakes up in the middle of whatever it did.
 func (r *runner) zombie() (string, time.Time) {
+	detail, release := r.moment()
+	defer release()
 	asleep := slices.Clone(r.running)
 	for _, i := range asleep {
 		i.signal(syscall.SIGSTOP)
@@ -186,17 +214,18 @@ func (r *runner) zombie() (string, time.Time) {
 	if r.percent(15) {
 		time.Sleep(r.between(100*time.Millisecond, 3*time.Second))
 		wake()
-		return "nobody took over", time.Now()
+		return detail + ", nobody took over", time.Now()
 	}
 	r.start()
-	detail := "replaced when it woke"
 	if r.percent(70) {
+		detail += ", replaced when it woke"
 		r.report.Replaced = append(r.report.Replaced, r.recovered("a successor", since))
 		time.Sleep(r.between(0, 500*time.Millisecond))
 	} else {
 		time.Sleep(r.between(0, 1500*time.Millisecond))
-		detail = "woke at about the time it was replaced"
+		detail += ", woke at about the time it was replaced"
 	}
+	release() // what it sent arrives when another one has taken over
 	woken := time.Now()
 	wake()
 	r.oneLeft()
@@ -253,7 +282,7 @@ func (r *runner) broker() (string, time.Time) {
 	time.Sleep(r.between(0, time.Second))
 	if r.percent(20) {
 		detail = "restarted, the service killed meanwhile"
-		r.kill()
+		r.replace()
 	}
 	r.cluster.Restart()
 	return detail, time.Now()
