@@ -32,7 +32,7 @@ func build(t *testing.T) string {
 const configuration = `kafka: {seed_brokers: ["%s"]}
 rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
-engine: {commit_interval: 10ms, align_timeout: 1h, buffer_records: 256}
+engine: {commit_interval: 10ms, align_timeout: 1h}
 state: {dir: "%s"}
 http: {listen: "127.0.0.1:0"}
 `
