@@ -35,16 +35,18 @@ type load struct {
 	rate    float64 // records a second
 
 	seen    int // of the world's records
-	delayed []delayedEvent
-	ready   []model.Sent
+	delayed []item
+	ready   []item
 	last    map[place]int64 // event time last sent
 	late    atomic.Int64    // records sent behind a later one of their partition
 	written atomic.Int64
 }
 
-type delayedEvent struct {
+// item is a record to be written.
+type item struct {
 	model.Sent
-	by int
+	about ids
+	delay int // so many others may still overtake it
 }
 
 type place struct {
@@ -73,10 +75,7 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}) error {
 		select {
 		case <-stop:
 			stopping = true
-			for _, d := range l.delayed {
-				l.ready = append(l.ready, d.Sent)
-			}
-			l.delayed = nil
+			l.ready, l.delayed = append(l.ready, l.delayed...), nil
 		default:
 		}
 		for !stopping && len(l.ready) < inStock {
@@ -103,19 +102,19 @@ func (l *load) draw() {
 	l.strange.Next()
 	sent := l.strange.World.Sent
 	for ; l.seen < len(sent); l.seen++ {
-		next := sent[l.seen]
-		mine := touches(next.Record)
+		next := item{Sent: sent[l.seen], about: touches(sent[l.seen].Record)}
 		waiting := l.delayed[:0]
 		for _, d := range l.delayed {
-			if d.by--; d.by <= 0 || mine.meet(touches(d.Record)) {
-				l.ready = append(l.ready, d.Sent)
+			if d.delay--; d.delay <= 0 || next.about.meet(d.about) {
+				l.ready = append(l.ready, d)
 			} else {
 				waiting = append(waiting, d)
 			}
 		}
 		l.delayed = waiting
 		if l.rng.IntN(delayOneIn) == 0 {
-			l.delayed = append(l.delayed, delayedEvent{next, 1 + l.rng.IntN(delayedBy)})
+			next.delay = 1 + l.rng.IntN(delayedBy)
+			l.delayed = append(l.delayed, next)
 		} else {
 			l.ready = append(l.ready, next)
 		}
@@ -130,14 +129,13 @@ func (l *load) step(most int) (records []*kgo.Record) {
 		r := next.Record
 		r.Partition = l.partition(r)
 		at := place{r.Topic, r.Partition}
-		mine := touches(r)
-		for id := range mine {
+		for id := range next.about {
 			if other, taken := where[id]; taken && other != at {
 				l.ready = l.ready[n:]
 				return records
 			}
 		}
-		for id := range mine {
+		for id := range next.about {
 			where[id] = at
 		}
 		if next.At < l.last[at] {
