@@ -57,7 +57,7 @@ type place struct {
 func newLoad(t *testing.T, seed uint64, brokers []string, rate float64) *load {
 	t.Helper()
 	l := &load{strange: model.NewStrange(t, ruleFile, seed), rng: rand.New(rand.NewPCG(seed, 1)), rate: rate, last: make(map[place]int64)}
-	l.strange.NoTies, l.strange.Step = true, 10*time.Second
+	l.strange.NoTies, l.strange.Step = true, time.Minute
 	l.strange.Customers, l.strange.Devices = 3000, 2000
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.AlwaysRetryEOF(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
