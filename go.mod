@@ -30,6 +30,7 @@ require (
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0
 	github.com/twmb/franz-go/plugin/kslog v1.0.0
 	github.com/zeebo/xxh3 v1.1.0
+	golang.org/x/oauth2 v0.37.0 // tokens for Kafka logins (OAUTHBEARER)
 	golang.org/x/term v0.47.0
 	golang.org/x/text v0.43.0 // tests: which currencies there are (ISO 4217)
 	pgregory.net/rapid v1.3.0 // property tests

@@ -19,13 +19,15 @@ import (
 // that is told that it was replaced looks whose name is there.
 
 // notReplaced refuses to take the transactional.id back from an instance that
-// claimed the progress after one of this process's sessions.
+// claimed the progress after one of this process's sessions. The name that was
+// there before that session's claim says nothing: the cluster acknowledges a
+// commit before readers see it.
 func (s *session) notReplaced(ctx context.Context) error {
-	if !s.cfg.claimed {
+	if s.cfg.succeeded == nil {
 		return nil
 	}
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance {
+	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != *s.cfg.succeeded {
 		return &fatalError{fmt.Errorf("%w: instance %s writes the progress now", ErrFenced, last.Writer.Instance)}
 	}
 	return err
@@ -39,6 +41,7 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}); err != nil {
 		return fmt.Errorf("claiming the progress: %w", err)
 	}
+	s.cfg.claimed(s.seen)
 	s.cfg.committed(&mine)
 	return nil
 }

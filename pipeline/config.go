@@ -152,6 +152,10 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxRecordBytes is the greatest limits.max_record_bytes: a request's value may
+// be so large, and its key and headers together again.
+const maxRecordBytes = maxDeadLetter / 2
+
 // severities in rising order.
 var severities = []string{"low", "medium", "high", "critical"}
 
@@ -178,8 +182,15 @@ func (c Config) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	if _, err := c.Schema(); err != nil {
+	if schema, err := c.Schema(); err != nil {
 		errs = append(errs, err)
+	} else {
+		// A dead letter that is read again is refused again, for ever.
+		for _, in := range schema.Streams {
+			if key := seen[in.Topic]; key != "" {
+				fault("topics.%s: %q is read as the stream %s; write to a topic of its own", key, in.Topic, in.Name)
+			}
+		}
 	}
 	if c.Rules.Dir == "" {
 		fault("rules.dir is empty: name the folder of the rule files")
@@ -201,8 +212,14 @@ func (c Config) Validate() error {
 	if c.Limits.MaxRecordBytes < 1024 || c.Limits.MaxFieldBytes < 256 || c.Limits.MaxDepth < 2 {
 		fault("limits are too small: max_record_bytes ≥ 1024, max_field_bytes ≥ 256, max_depth ≥ 2")
 	}
-	if c.Engine.BufferRecords < 256 || c.Engine.Workers < 0 {
-		fault("engine.buffer_records must be at least 256 and engine.workers at least 0")
+	if c.Limits.MaxRecordBytes > maxRecordBytes {
+		fault("limits.max_record_bytes is %d: at most %d, so that an approved request and its headers fit into what Kafka takes as one record", c.Limits.MaxRecordBytes, maxRecordBytes)
+	}
+	if c.Engine.BufferRecords < 256 {
+		fault("engine.buffer_records is %d: it must be at least 256", c.Engine.BufferRecords)
+	}
+	if c.Engine.Workers < 0 {
+		fault("engine.workers is %d: it must be at least 0, which is one per processor", c.Engine.Workers)
 	}
 	if !slices.Contains([]string{"review", "decide"}, c.Limits.OnDegraded) {
 		fault("limits.on_degraded is %q: write review or decide", c.Limits.OnDegraded)
@@ -227,8 +244,8 @@ func (c Config) Validate() error {
 		if _, ok := event.ParseCurrency(code); !ok {
 			fault("currency.rates.%s: not an ISO 4217 code", code)
 		}
-		if m, err := event.ParseMoney([]byte(rate)); err == nil && m <= 0 {
-			fault("currency.rates.%s is %s: a rate is above 0", code, rate)
+		if err := rules.CheckRate(rate); err != nil {
+			fault("currency.rates.%s is %q: %w", code, rate, err)
 		}
 	}
 	for method, d := range c.ETA {

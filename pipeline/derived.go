@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -65,6 +66,17 @@ func (d *derived) first(partition int32, t int64) {
 	}
 }
 
+// read notes that a topic was read to its end. Of a partition that has nothing
+// left, all until now is gone.
+func (d *derived) read() {
+	if d == nil {
+		return
+	}
+	for partition := range d.cut {
+		d.first(partition, time.Now().UnixMilli())
+	}
+}
+
 // keep takes what is needed of a decision.
 func (d *derived) keep(r *kgo.Record, dec *event.Decision) {
 	if d == nil {
@@ -105,6 +117,9 @@ func (s *session) readAlerts(ctx context.Context, d *derived) error {
 	})
 	if err != nil {
 		return fmt.Errorf("reading the alerts %s: %w", topic, err)
+	}
+	if d.payments {
+		d.read()
 	}
 	return nil
 }

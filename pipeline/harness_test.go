@@ -88,8 +88,15 @@ func (w *world) start() *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()
-	w.t.Cleanup(func() { cancel() })
+	w.t.Cleanup(in.leave)
 	return in
+}
+
+// leave stops the instance before its cluster is gone: while it drains, it
+// would go on with whatever listens on that port next.
+func (in *instance) leave() {
+	in.stop()
+	_ = in.wait()
 }
 
 // end stops the instance and returns what Run returned.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,10 +18,9 @@ import (
 type journal struct {
 	decided map[string]engine.Past
 	place   map[string]place // where the decided record is
-	since   int64            // earliest decision; only where the topic was cut
-	cut     bool             // earlier decisions are gone
+	since   int64            // of refunds received before, decisions may be gone; noTime: of none
 	derived *derived         // nil: no rule reads hits or decisions
-	unknown int64            // refunds taken as approved because of that
+	unknown int64            // refunds taken as approved because of since
 }
 
 // place is where a record is in its topic.
@@ -32,7 +32,7 @@ type place struct {
 // readJournal reads the journal, and what the streams hits and decisions are
 // made of into d. It may run on any goroutine.
 func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error) {
-	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}}
+	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime}
 	topic := s.topics.Decisions
 	starts, err := s.adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -45,11 +45,11 @@ func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error)
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
-	spans := map[int32]span{}
+	spans, cut := map[int32]span{}, map[int32]bool{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
 		spans[o.Partition] = span{first.Offset, o.Offset}
-		j.cut = j.cut || first.Offset > 0
+		cut[o.Partition] = first.Offset > 0
 		d.begins(o.Partition, first.Offset)
 	})
 	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
@@ -57,20 +57,29 @@ func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error)
 		if err != nil {
 			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)
 		}
+		if cut[r.Partition] {
+			// What is gone was decided before the first that is left, and received
+			// before that. Partitions lose their beginnings one by one.
+			cut[r.Partition] = false
+			j.since = max(j.since, dec.DecidedAt)
+		}
 		if dec.Source.Topic != s.refunds.stream.Topic {
 			return nil
 		}
 		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome}
 		j.place[dec.RefundID] = place{dec.Source.Partition, dec.Source.Offset}
-		if j.since == 0 || dec.ReceivedAt < j.since {
-			j.since = dec.ReceivedAt
-		}
 		d.keep(r, dec)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
 	}
+	for _, nothingLeft := range cut {
+		if nothingLeft {
+			j.since = math.MaxInt64
+		}
+	}
+	d.read()
 	return j, s.readAlerts(ctx, d)
 }
 
@@ -93,7 +102,7 @@ func (s *session) restore(past *journal) {
 			s.items[i] = nil
 		case r.history:
 			outcomes[i] = event.Approve
-		case past.cut && (past.since == 0 || r.Received < past.since):
+		case r.Received < past.since:
 			past.unknown++
 			outcomes[i] = event.Approve
 		default:

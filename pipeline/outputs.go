@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -139,6 +140,9 @@ func (s *session) enter(rec *record, out *decided) {
 	s.metrics.decided(rec, out)
 }
 
+// caseHeader comes before the keys of a held request's own headers.
+const caseHeader = "refundguard-request-header:"
+
 // openCase keeps a held request whole, so that it can be released byte for
 // byte: its own key and headers are headers of the case.
 func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
@@ -151,7 +155,7 @@ func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
 		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-key", Value: rec.raw.Key})
 	}
 	for _, h := range rec.raw.Headers {
-		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-header:" + h.Key, Value: h.Value})
+		headers = append(headers, kgo.RecordHeader{Key: caseHeader + h.Key, Value: h.Value})
 	}
 	return &kgo.Record{Topic: s.topics.Cases, Key: key, Value: rec.raw.Value, Headers: headers}
 }
@@ -161,16 +165,23 @@ func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
 func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Severity, now time.Time) {
 	dl := event.DeadLetter{Code: err.Code, Field: err.Field, Message: err.Message,
 		Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Received}
-	headers := append([]kgo.RecordHeader{}, rec.raw.Headers...)
-	for _, h := range dl.AppendHeaders(nil) {
-		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-	}
-	out := &kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers}
-	if len(out.Key)+len(out.Value) > maxDeadLetter {
+	out := &kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: slices.Clone(rec.raw.Headers)}
+	omitted := 0
+	if len(out.Value)+besides(out) > maxDeadLetter {
 		// Larger than a topic takes by default. One record must not stop all
 		// others: the headers say where it is and how large.
+		omitted = len(out.Key) + len(out.Value)
 		out.Key, out.Value = nil, nil
-		out.Headers = append(headers, kgo.RecordHeader{Key: "refundguard-omitted-bytes", Value: strconv.AppendInt(nil, int64(len(rec.raw.Key)+len(rec.raw.Value)), 10)})
+	}
+	if n := headerBytes(out.Headers); n > maxDeadLetter {
+		omitted += n
+		out.Headers = nil
+	}
+	for _, h := range dl.AppendHeaders(nil) {
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	if omitted > 0 {
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: "refundguard-omitted-bytes", Value: strconv.AppendInt(nil, int64(omitted), 10)})
 	}
 	s.epoch.add(out)
 	s.metrics.deadLetters.WithLabelValues(err.Code).Inc()

@@ -115,14 +115,16 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		txnID += "-observe"
 	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
-	claimed := false
+	var succeeded *writerID
 	said := ""
+	var untaken *reload // changed rules that no session has come to take
 	backoff := time.Duration(0)
 	for {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			writer: writer, claimed: claimed, rules: p.setRules,
+			writer: writer, succeeded: succeeded, rules: p.setRules,
+			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
 					liveSince, said = time.Now(), ""
@@ -133,9 +135,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				p.mu.Lock()
 				p.last = pr
 				p.mu.Unlock()
-				claimed = true
 			}}
-		err := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics).run(ctx)
+		ses := newSession(cfg, txnID, p.set, p.schema, p.log, p.metrics)
+		ses.nextRules = untaken
+		err := ses.run(ctx)
+		untaken = ses.nextRules
 		if ctx.Err() != nil {
 			p.setState(errors.New("stopped"))
 			if errors.Is(err, context.Canceled) {

@@ -170,6 +170,12 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		rec.Stream, rec.Partition, rec.Offset = in.index, rec.raw.Partition, rec.raw.Offset
 		rec.Received = rec.raw.Timestamp.UnixMilli()
 		rec.Event.Vals = values[i*fields : i*fields : (i+1)*fields]
+		if n := besides(rec.raw); n > r.limits.MaxBytes && in.stream.Name == "refunds" {
+			// They go on with the request, and an epoch must fit.
+			rec.err = &event.RecordError{Code: event.CodeTooLarge,
+				Message: fmt.Sprintf("the record's key and headers take %d bytes; at most %d are accepted", n, r.limits.MaxBytes)}
+			continue
+		}
 		if err := d.Decode(rec.raw.Value, &rec.Event); err != nil {
 			rec.err = err
 			continue
@@ -195,4 +201,16 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		}
 		rec.Prepare(rec.raw.Value)
 	}
+}
+
+// besides is about what a record takes on top of its value.
+func besides(r *kgo.Record) int { return len(r.Key) + headerBytes(r.Headers) }
+
+// headerBytes counts for each header what openCase adds to its key, too.
+func headerBytes(headers []kgo.RecordHeader) int {
+	n := 0
+	for _, h := range headers {
+		n += len(h.Key) + len(h.Value) + len(caseHeader) + 4
+	}
+	return n
 }

@@ -70,6 +70,10 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 		if err != nil {
 			return fmt.Errorf("asking where %s begins: %w", st.Topic, err)
 		}
+		ends, err := s.adm.ListCommittedOffsets(ctx, st.Topic)
+		if err != nil {
+			return fmt.Errorf("asking where %s ends: %w", st.Topic, err)
+		}
 		in := &input{stream: st, index: i, topicID: d.ID}
 		for slot, f := range st.Fields {
 			if f.Type == event.TypeEnum {
@@ -83,6 +87,10 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 			}
 			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
 				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+			if end, ok := ends.Lookup(st.Topic, int32(id)); ok && end.Err == nil && o.Offset > 0 && end.Offset <= o.Offset {
+				// All that it held is gone, and no record says until when.
+				s.engine.Incomplete(i, time.Now().UnixMilli())
+			}
 		}
 		s.inputs = append(s.inputs, in)
 		if st.Name == "refunds" {
@@ -128,13 +136,16 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	read := int64(0)
 	for tick := time.Now(); !s.caughtUp(); {
+		if err := ctx.Err(); err != nil {
+			return err // there may be more to apply for minutes
+		}
+		if time.Since(tick) > 5*time.Second {
+			tick = time.Now()
+			s.log.Info("recovering", "records", read, "behind", s.behind())
+		}
 		if s.collect(everything) {
 			read += int64(len(s.chunk))
 			s.restore(past)
-			if time.Since(tick) > 5*time.Second {
-				tick = time.Now()
-				s.log.Info("recovering", "records", read, "behind", s.behind())
-			}
 			continue
 		}
 		select {
@@ -165,7 +176,7 @@ func (s *session) recover(ctx, work context.Context) error {
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context, past *journal) error {
 	if n := len(past.decided); n > 0 {
-		return fatalf("topic %s holds no progress, but %s holds %d decisions of refunds of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
@@ -184,7 +195,12 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	p := s.snapshot(time.Now().UnixMilli())
-	return s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)})
+	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
+		return err
+	}
+	s.cfg.claimed(writerID{})
+	s.cfg.committed(p)
+	return nil
 }
 
 // resumeFrom takes the committed progress, and refuses one that isn't ours.

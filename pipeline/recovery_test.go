@@ -89,7 +89,7 @@ func (r *held) run() *instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()
-	r.t.Cleanup(cancel)
+	r.t.Cleanup(in.leave)
 	return in
 }
 

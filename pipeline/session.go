@@ -63,7 +63,7 @@ type session struct {
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
 
-	nextRules  *reload
+	nextRules  *reload // taken when an epoch is closed; if none is, the next session takes it
 	fillWanted *fillPlan
 	fill       *filler
 }
@@ -78,7 +78,8 @@ type sessionConfig struct {
 	rules        func(*rules.Set)
 	committed    func(*progress)
 	writer       writerID
-	claimed      bool // a session of this process has committed before
+	claimed      func(before writerID) // the progress is ours, after that one
+	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
 
 // chunkRecords bounds what is applied at once, so that due refunds don't wait

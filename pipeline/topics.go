@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sort"
 	"strconv"
 	"strings"
@@ -68,7 +69,11 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			}
 			return nil, fmt.Errorf("creating topic %s: %w", p.name, err)
 		}
-		s.log.Info("topic created", "topic", p.name, "partitions", resp.NumPartitions)
+		level := slog.LevelInfo
+		if i < len(inputs) {
+			level = slog.LevelWarn // somebody should be writing there
+		}
+		s.log.Log(ctx, level, "topic created", "topic", p.name, "partitions", resp.NumPartitions)
 	}
 	if len(missing) > 0 {
 		sort.Strings(missing)

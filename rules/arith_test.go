@@ -93,6 +93,32 @@ func TestExactArithmetic(t *testing.T) {
 	})
 }
 
+// TestLiteralsFinerThanMoney: they are decimals as written, however large the
+// amount is that they are compared with.
+func TestLiteralsFinerThanMoney(t *testing.T) {
+	for when, want := range map[string]string{
+		"amount >= 9999999999999.00005": "no",
+		"amount > 9999999999999.00005":  "no",
+		"amount < 9999999999999.00005":  "hit",
+		"amount <= 9999999999999.00005": "hit",
+		"amount == 9999999999999.00005": "no",
+		"amount != 9999999999999.00005": "hit",
+		"amount > 9999999999998.99995":  "hit",
+		"amount < 9999999999998.99995":  "no",
+		"9999999999999.00005 <= amount": "no",
+		"9999999999999.00005 > amount":  "hit",
+		"9999999999998.99995 < amount":  "hit",
+		"amount * 0.5 < 0.00001":        "no",
+		"amount > 1e-7":                 "hit",
+		"1.00001 < 1.00002":             "hit",
+	} {
+		s := mustLoad(t, one(when))
+		if got := verdict(evaluate(t, s, Input{Event: refund(t, "amount=9999999999999 USD")}, nil)); got != want {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
+	}
+}
+
 func TestConversion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		units := rapid.Int64Range(1, 999_999_999_999_999_999).Draw(t, "units")

@@ -19,6 +19,9 @@ func (c *compiler) arithmetic(n *ast.BinaryNode) operand {
 	if c.scope == inWhere && (n.Operator == "/" || n.Operator == "%") {
 		return c.fail(n, "where(…) has no "+n.Operator, "multiply the other side instead: a > 2 * b")
 	}
+	if y.konst && y.value.float() == 0 && (n.Operator == "/" || n.Operator == "%") {
+		return c.failAt(y, faultZero, "")
+	}
 	op := map[string]func(x, y Value) Value{"+": add, "-": subtract, "*": multiply, "/": divide, "%": modulo}[n.Operator]
 	xn, yn := c.need(x, Value{}), c.need(y, Value{})
 	xf, yf := x.fn, y.fn

@@ -88,7 +88,7 @@ func (d *draft) compileRule(rd *ruleDraft, b *builder, strict bool) {
 	next := func() *compiler { return d.newCompiler(b, rd.ID, rd.On, strict) }
 	if rd.when.file != nil && len(rd.when.value) <= maxCondition {
 		c := next()
-		c.silent, c.holds = rd.saysOnMissing, !rd.AlertOnly()
+		c.silent, c.holds = rd.saysOnMissing, rd.Mode == Live && !rd.AlertOnly()
 		rd.cond = c.condition(&rd.when)
 	}
 	for i := range rd.exceptions {

@@ -67,6 +67,9 @@ func (b *builder) addSeries(p *pastExpr) int {
 			keys: p.keys, where: p.where, currency: currencySlot(p.stream),
 		})
 		b.ever = append(b.ever, false)
+		if p.mayFail {
+			b.addColumn(i, &Column{Kind: ColumnFault})
+		}
 	}
 	s := &b.series[i]
 	s.Horizon = max(s.Horizon, p.within+p.delayed)

@@ -135,6 +135,12 @@ func compareFn(op string, x, y operand, xn, yn Value) fn {
 	if x.typ == typeText {
 		return equalText(xf, y, yf, xn, yn, op == "==")
 	}
+	if y.below != nil {
+		return compareFine(xf, y, xn, set)
+	}
+	if x.below != nil {
+		return compareFine(yf, x, yn, set>>2|set&2|set&1<<2)
+	}
 	if y.konst {
 		return compareConst(xf, x.typ, y.value, xn, set)
 	}
@@ -175,6 +181,29 @@ func compareConst(xf fn, t vtype, b Value, xn Value, set uint) fn {
 			return boolValue(set>>uint(compareInts(a.Num, b.Num)+1)&1 != 0)
 		}
 		return compareValues(a, b, set)
+	}
+}
+
+// compareFine compares with a literal that lies between two amounts of money, so
+// that an exact value is never equal to it.
+func compareFine(xf fn, literal operand, xn Value, set uint) fn {
+	between, below := literal.value, *literal.below
+	return func(f *frame, e *event.Event) Value {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		if a.Kind == KindFloat {
+			return compareValues(a, between, set)
+		}
+		order, fault := compareNumbers(a, below)
+		if fault != "" {
+			return FaultValue(fault)
+		}
+		if order == 0 {
+			order = -1
+		}
+		return boolValue(set>>uint(order+1)&1 != 0)
 	}
 }
 
@@ -257,7 +286,8 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode, o
 		return c.fail(array, "the list is empty: nothing is in it", "")
 	}
 	xn := c.need(x, onNil)
-	var tests []fn
+	var items []fn
+	var nils []Value
 	konst := []operand{x}
 	mark := len(c.known)
 	for _, item := range array.Nodes {
@@ -273,18 +303,35 @@ func (c *compiler) inArray(n *ast.BinaryNode, x operand, array *ast.ArrayNode, o
 		yn := c.need(y, onNil)
 		c.known = c.known[:mark] // an earlier item may have ended the search
 		konst = append(konst, y)
-		tests = append(tests, compareFn("==", operand{typ: x.typ, fn: x.fn}, y, xn, yn))
+		items, nils = append(items, y.fn), append(nils, yn)
 	}
+	xf, same := x.fn, sameNumbers
+	if x.typ == typeText {
+		same = sameTexts
+	}
+	// x is computed once, not for each item: it can hold another in, and that one
+	// a third.
 	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
-		var v Value
-		for _, test := range tests {
-			if v = test(f, e); v.unusable() || v.Num != 0 {
+		a := xf(f, e)
+		if a.unusable() {
+			return a.orNil(xn)
+		}
+		for i, item := range items {
+			b := item(f, e)
+			if b.unusable() {
+				return b.orNil(nils[i])
+			}
+			if v := same(a, b); v.unusable() || v.Num != 0 {
 				return v
 			}
 		}
-		return v
+		return boolValue(false)
 	}}, konst...)
 }
+
+func sameNumbers(a, b Value) Value { return compareValues(a, b, 1<<1) } // see comparisons
+
+func sameTexts(a, b Value) Value { return boolValue(a.Str == b.Str) }
 
 func (c *compiler) inRange(n *ast.BinaryNode, x operand, r *ast.BinaryNode, onNil Value) operand {
 	low, high := c.expr(r.Left), c.expr(r.Right)

@@ -18,6 +18,34 @@ import (
 // evaluation can take.
 const maxNodes = 500
 
+var faultNodes = fmt.Sprintf("the condition has more parts than the limit of %d, macros expanded", maxNodes)
+
+const hintNodes = "split the rule, or put values in a list"
+
+// IsLarge says that a parsed expression has more parts than a condition can. Ask
+// before walking or printing what others wrote: the parser makes a < b < c of
+// a < b and b < c, with one and the same b, so that a short text can stand for a
+// tree that nobody lives to see the end of.
+func IsLarge(n ast.Node) (large bool) {
+	type enough struct{}
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case enough:
+			large = true
+		default:
+			panic(p)
+		}
+	}()
+	count := 0
+	ast.Walk(&n, visitor(func(ast.Node) {
+		if count++; count > maxNodes {
+			panic(enough{}) // a walk has no other way out
+		}
+	}))
+	return false
+}
+
 // scope says where an expression stands.
 type scope uint8
 
@@ -64,6 +92,9 @@ func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
 		return nil, t.report(rule, 0, "the condition is empty", "write what makes the rule hit, such as amount > 500")
 	}
 	parsed, err := parser.Parse(t.value)
+	if err == nil && IsLarge(parsed.Node) {
+		return nil, t.report(rule, parsed.Node.Location().From, faultNodes, hintNodes)
+	}
 	if err == nil {
 		return parsed.Node, nil
 	}
@@ -79,7 +110,7 @@ func parseText(t *text, rule string) (tree ast.Node, fault *Error) {
 // early, and at a number that is too large, behind which the parser stands.
 func faultPlace(value string, e *exprfile.Error) int {
 	if strings.HasPrefix(e.Message, "unexpected token EOF") {
-		return utf8.RuneCountInString(value)
+		return utf8.RuneCountInString(strings.TrimRight(value, " \t\r\n")) // a block's last line break is none of its text
 	}
 	place := e.From
 	if strings.Contains(e.Message, "literal") {
@@ -113,7 +144,7 @@ func explainSyntax(message string) (text, hint string) {
 	if strings.Contains(message, "cannot be mixed") {
 		return "?? can't be mixed with other operators", "put brackets around it: (x ?? 0) > 5"
 	}
-	if strings.Contains(message, "invalid integer literal") || strings.Contains(message, "too large") {
+	if strings.Contains(message, "value out of range") || strings.Contains(message, "invalid integer literal") || strings.Contains(message, "too large") {
 		return "the number is too large", "numbers go up to 9223372036854775807"
 	}
 	return message, ""
@@ -319,7 +350,7 @@ func (c *compiler) whole(t *text) (operand, bool) {
 		return operand{}, false
 	}
 	if c.size(tree) > maxNodes {
-		c.fail(tree, fmt.Sprintf("the condition has more parts than the limit of %d, macros expanded", maxNodes), "split the rule, or put values in a list")
+		c.fail(tree, faultNodes, hintNodes)
 		return operand{}, false
 	}
 	c.root = tree

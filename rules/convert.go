@@ -41,6 +41,12 @@ func newConverter(o Options) (*converter, error) {
 	return c, nil
 }
 
+// CheckRate says what is wrong with a rate of Options.Rates.
+func CheckRate(text string) error {
+	_, err := parseRate(text)
+	return err
+}
+
 // parseRate reads a positive decimal of at most 18 digits.
 func parseRate(text string) (rate, error) {
 	errBad := fmt.Errorf("write one unit of it in the base currency as a decimal above 0 with at most 18 digits, such as 1.08")

@@ -112,7 +112,7 @@ func (v *Evaluator) Begin(in *Input) []LookupKey {
 }
 
 func (v *Evaluator) beginKey(i int) {
-	v.keys[i].Nil, v.faults[i] = false, ""
+	v.keys[i].Nil, v.faults[i], v.frame.made = false, "", 0
 	start := len(v.buf)
 	for _, k := range v.set.Lookups[i].keys {
 		val := k.fn(&v.frame, v.event)

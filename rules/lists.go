@@ -8,6 +8,8 @@ import (
 	"sort"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/refundguard/refundguard/rules/yamltree"
 )
 
 // list is a set of texts that conditions ask by lists.NAME.
@@ -52,7 +54,11 @@ func (l *list) at(e entry, message, hint string) *Error {
 	if l.faults > maxListFaults {
 		return nil
 	}
-	line, column, snippet := l.file.place(l.file.offset(int(e.line), int(e.column)))
+	offset := l.file.offset(int(e.line), int(e.column))
+	if l.file != l.name.file { // a CSV file, whose reader counts bytes
+		offset = l.file.offset(int(e.line), 1) + int(e.column) - 1
+	}
+	line, column, snippet := l.file.place(offset)
 	return &Error{File: l.file.name, Line: line, Column: column, Message: "list " + l.name.value + ": " + message, Hint: hint, Snippet: snippet}
 }
 
@@ -108,7 +114,7 @@ func (d *draft) readLists(r *reader, n ast.Node) {
 // {value: x, expires: 2026-12-31, note: why}.
 func (d *draft) readListValue(r *reader, l *list, n ast.Node) {
 	what := "a value of list " + l.name.value
-	p := position(n)
+	p := yamltree.Start(n)
 	e := entry{expires: never, line: int32(p.Line), column: int32(p.Column)}
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:

@@ -3,6 +3,8 @@ package rules
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -85,6 +87,20 @@ func TestListFileColumns(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%q holds %v", csv, got)
 		}
+	}
+}
+
+// TestFaultBehindOtherLetters: the caret counts characters, as everywhere.
+func TestFaultBehindOtherLetters(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"l.csv": "value,expires\nmüller,tomorrow\n", "r.yaml": "lists: {l: {file: l.csv}}\n" + one("device_id in lists.l")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Load(dir, Options{})
+	if err == nil || !strings.Contains(err.Error(), "l.csv:2:8: list l") {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -110,12 +111,16 @@ func (d *draft) readFile(name string) {
 		d.errs = append(d.errs, &Error{File: shown, Message: "the file can't be read: " + err.Error()})
 		return
 	}
-	r := &reader{file: &file{name: shown, data: string(data)}}
+	r := &reader{file: &file{name: shown, data: strings.TrimPrefix(string(data), "\ufeff")}}
 	if node := r.parse(); node != nil {
 		d.readSections(r, node)
 	}
 	d.errs = append(d.errs, r.errs...)
 }
+
+// maxFaults bounds what is said of one file: a file that is none of rules can
+// have a fault in every word.
+const maxFaults = 1_000
 
 var sectionNames = []string{"lists", "macros", "rules", "policy"}
 
@@ -131,6 +136,10 @@ func (d *draft) readSections(r *reader, n ast.Node) {
 			d.readMacros(r, p.value)
 		case "rules":
 			for _, item := range r.sequence(p.value, "rules") {
+				if len(r.errs) >= maxFaults {
+					r.fail(item, fmt.Sprintf("%d faults so far: the rules from here on were not read", len(r.errs)), "")
+					break
+				}
 				d.readRule(r, item)
 			}
 		case "policy":
@@ -167,12 +176,15 @@ func (d *draft) taken(name string) string {
 	switch {
 	case name == "original" || name == "refunded" || name == "lists" || name == "amount_base":
 		return "something that conditions have already"
-	case d.schema.Stream("refunds").Slot(name) >= 0:
-		return "a field of refunds"
 	case d.source(name) != nil:
 		return "a stream"
 	case functions[name] != nil:
 		return "a function"
+	}
+	for _, s := range append([]*event.Stream{d.schema.Stream("refunds")}, append(d.schema.Streams, d.hits, d.decisions)...) {
+		if s.Slot(name) >= 0 { // where(…) means the field
+			return "a field of " + s.Name
+		}
 	}
 	return ""
 }

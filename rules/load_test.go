@@ -181,6 +181,44 @@ func TestWhatCantBeLoaded(t *testing.T) {
 	}
 }
 
+// TestByteOrderMark: some editors begin files with one.
+func TestByteOrderMark(t *testing.T) {
+	s := mustLoad(t, "\ufeff"+one("amount > 5"))
+	if len(s.Rules) != 1 {
+		t.Errorf("%d rules", len(s.Rules))
+	}
+}
+
+// TestMacrosHideNoField: where(…) reads the fields of other streams, too, and a
+// macro of such a name would silently stand for something else there.
+func TestMacrosHideNoField(t *testing.T) {
+	for name, stream := range map[string]string{"amount": "refunds", "status": "transactions", "kind": "complaints", "severity": "hits", "outcome": "decisions"} {
+		_, err := loadText(t, "macros: {"+name+": device_id}\n"+one("amount > 5"))
+		if err == nil || !strings.Contains(err.Error(), "macro "+name+" has the name of a field of "+stream) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestWhoHoldsRefunds: only a live rule that does more than alert holds what it
+// fails on, and only of such a rule may the checker say so.
+func TestWhoHoldsRefunds(t *testing.T) {
+	for does, holds := range map[string]bool{
+		"action: review":                  true,
+		"action: alert, score: 1":         true,
+		"action: alert":                   false,
+		"action: review, mode: shadow":    false,
+		"score: 1, mode: shadow":          false,
+		"action: review, mode: 'off'":     false,
+		"action: alert, on: transactions": false,
+	} {
+		s := mustLoad(t, "rules: [{id: r, when: device_id == \"x\", "+does+"}]")
+		if got := strings.Contains(s.Warnings.Error(), "holds the refund"); got != holds {
+			t.Errorf("%s: %s", does, s.Warnings.Error())
+		}
+	}
+}
+
 func TestErrorsAsJSON(t *testing.T) {
 	_, err := loadText(t, one("custmer_id == 'x'"))
 	var faults Errors

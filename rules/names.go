@@ -29,7 +29,11 @@ func (c *compiler) number(n ast.Node) operand {
 	if exact.IsInt() && exact.Num().IsInt64() {
 		return constant(n, typeDecimal, Value{Kind: KindDecimal, Num: exact.Num().Int64()})
 	}
-	return constant(n, typeFloat, floatValue(f, 0))
+	o := constant(n, typeFloat, floatValue(f, 0))
+	if below := new(big.Int).Div(exact.Num(), exact.Denom()); below.IsInt64() {
+		o.below = &Value{Kind: KindDecimal, Num: below.Int64()}
+	}
+	return o
 }
 
 func (c *compiler) identifier(n *ast.IdentifierNode) operand {

@@ -110,6 +110,7 @@ type pastExpr struct {
 	theirs    []string
 	keyPaths  []string // what may be nil on the way to the key; "" for what has no name
 	where     fn
+	mayFail   bool // where can
 	within    int64
 	delayed   int64
 	ever      bool
@@ -157,7 +158,6 @@ func (p *pastExpr) read(root *ast.IdentifierNode, parts []part) bool {
 			ok = p.readBy(part)
 		case stepWhere:
 			ok = p.readWhere(part)
-			p.series += p.listVersions()
 		case stepWindow:
 			ok = p.readWindow(part)
 		case stepDelayed:
@@ -202,10 +202,11 @@ func partNames() []string {
 	return append(names, aggregateNames()...)
 }
 
-// listVersions tells series apart whose lists have changed.
-func (p *pastExpr) listVersions() string {
+// listVersions tells series apart whose lists have changed. Those that the rest
+// of the rule reads don't matter to what is kept.
+func listVersions(lists []*list) string {
 	var b strings.Builder
-	for _, l := range p.c.lists {
+	for _, l := range lists {
 		fmt.Fprintf(&b, " #%s=%s", l.name.value, l.fingerprint())
 	}
 	return b.String()
@@ -319,11 +320,10 @@ func (p *pastExpr) readWhere(part part) bool {
 	if o.konst {
 		c.warning(o, fmt.Sprintf("where(…) is always %v", o.value.isTrue()), "")
 	}
-	c.lists = append(c.lists[:len(c.lists):len(c.lists)], sub.lists...)
-	p.where = o.fn
+	p.where, p.mayFail = o.fn, c.mayFail(part.args[0])
 	where := ".where(" + c.print(part.args[0], 0) + ")"
 	p.text += where
-	p.series += where
+	p.series += where + listVersions(sub.lists)
 	return true
 }
 

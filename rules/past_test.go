@@ -77,6 +77,17 @@ func TestAListThatChangedMakesAnotherSeries(t *testing.T) {
 	}
 }
 
+// TestAListOutsideOfWhereKeepsTheSeries: what is stored does not depend on it,
+// and a list that changes every day must not cost the history.
+func TestAListOutsideOfWhereKeepsTheSeries(t *testing.T) {
+	name := func(values string) string {
+		return mustLoad(t, "lists: {vip: "+values+"}\n"+one(`merchant_id not in lists.vip and refunds.by(customer_id).where(amount > 5).ever().count() > 5`)).Series[0].Name
+	}
+	if name("[a, b]") != name("[a, c]") {
+		t.Error("the content of the list matters")
+	}
+}
+
 // TestKeysMeet: a refund finds the key that a past event was stored under, and
 // no other.
 func TestKeysMeet(t *testing.T) {

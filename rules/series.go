@@ -51,10 +51,14 @@ func appendKeyPart(dst []byte, t event.Type, v Value) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(v.Num))
 }
 
-// Match says whether a past event belongs to the series: its where(…). A
-// condition that fails or is nil does not match.
+// Match says whether a past event belongs to the series: its where(…) is true,
+// or fails, which a ColumnFault tells. A condition that is nil does not match.
 func (s *Series) Match(e *event.Event) bool {
-	return s.where == nil || s.where(nil, e).isTrue()
+	if s.where == nil {
+		return true
+	}
+	v := s.where(nil, e)
+	return v.isTrue() || v.Kind == KindFault
 }
 
 // Currency is the currency of an event's money columns; 0 where the stream or
@@ -77,16 +81,21 @@ func (s *Series) Text(e *event.Event, column int) string {
 func (s *Series) Values(e *event.Event, dst []int64) (present uint32) {
 	for i := range s.Columns {
 		c := &s.Columns[i]
+		dst[i] = 0
+		if c.Kind == ColumnFault {
+			if s.where(nil, e).Kind == KindFault {
+				present |= 1 << uint(i)
+			}
+			continue
+		}
 		if !e.Has(c.slot) {
-			dst[i] = 0
 			continue
 		}
 		present |= 1 << uint(i)
 		switch c.Kind {
 		case ColumnHash:
 			dst[i] = hashField(e, c, s.currency)
-		case ColumnText:
-			dst[i] = 0 // Num is not the text's: an enum's index, a currency
+		case ColumnText: // Num is not the text's: an enum's index, a currency
 		default:
 			dst[i] = e.Vals[c.slot].Num
 		}

@@ -91,6 +91,7 @@ const (
 	ColumnInt                          // integer, no currency
 	ColumnHash                         // xxh3 of the value, for distinct
 	ColumnText                         // a text: Series.Text has it, the caller stores a number for it
+	ColumnFault                        // 0 where the series' where(…) fails on the event, which belongs to it then
 	ColumnTime                         // Unix milliseconds
 	ColumnBool                         // 0 or 1
 )

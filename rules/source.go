@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,6 +10,22 @@ import (
 type file struct {
 	name string // as errors show it
 	data string
+
+	starts []int // of the lines, once they were asked for
+	last   struct{ line, column, offset int }
+}
+
+// lines are the offsets at which lines start.
+func (f *file) lines() []int {
+	if f.starts == nil {
+		f.starts = []int{0}
+		for i := range len(f.data) {
+			if f.data[i] == '\n' {
+				f.starts = append(f.starts, i+1)
+			}
+		}
+	}
+	return f.starts
 }
 
 // place turns a byte offset into a line and a column, both from 1, and the text
@@ -20,25 +37,29 @@ func (f *file) place(offset int) (line, column int, text string) {
 	if i := strings.IndexByte(f.data[start:], '\n'); i >= 0 {
 		end = start + i
 	}
-	line = strings.Count(f.data[:start], "\n") + 1
+	line, _ = slices.BinarySearch(f.lines(), start)
+	line++
 	column = utf8.RuneCountInString(f.data[start:offset]) + 1
 	return line, column, strings.TrimRight(f.data[start:end], "\r")
 }
 
-// offset is the byte offset of a line and a column, both from 1.
+// offset is the byte offset of a line and a column, both from 1. Of one line it
+// goes on from the place that was asked for last: a list of many values can be
+// one line.
 func (f *file) offset(line, column int) int {
-	at := 0
-	for ; line > 1; line-- {
-		i := strings.IndexByte(f.data[at:], '\n')
-		if i < 0 {
-			return len(f.data)
-		}
-		at += i + 1
+	starts := f.lines()
+	if line > len(starts) {
+		return len(f.data)
 	}
-	for ; column > 1 && at < len(f.data) && f.data[at] != '\n'; column-- {
+	at, reached := starts[max(line, 1)-1], 1
+	if f.last.line == line && f.last.column <= column {
+		at, reached = f.last.offset, f.last.column
+	}
+	for ; reached < column && at < len(f.data) && f.data[at] != '\n'; reached++ {
 		_, size := utf8.DecodeRuneInString(f.data[at:])
 		at += size
 	}
+	f.last.line, f.last.column, f.last.offset = line, reached, at
 	return at
 }
 

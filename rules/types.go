@@ -54,6 +54,7 @@ type operand struct {
 	fn       fn
 	konst    bool      // its value is always value
 	value    Value     // with konst
+	below    *Value    // of a literal with more decimals than money has: the decimal below it
 	maybe    bool      // it may be nil
 	path     string    // its canonical text, where a test against nil can tell of it
 	keys     []string  // past events: what is nil where the value is

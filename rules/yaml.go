@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/refundguard/refundguard/rules/yamltree"
 )
 
 // reader walks the YAML of one file and gathers its faults.
@@ -27,8 +29,8 @@ func (r *reader) parse() (node ast.Node) {
 		}
 	}()
 	tokens := lexer.Tokenize(r.file.data)
-	if deep := tooDeep(tokens); deep != nil {
-		r.errs = append(r.errs, r.at(deep.Position, fmt.Sprintf("YAML: more than %d levels in one another", maxDepth)))
+	if deep := yamltree.TooDeep(tokens); deep != nil {
+		r.errs = append(r.errs, r.at(deep.Position, fmt.Sprintf("YAML: more than %d levels in one another", yamltree.MaxDepth)))
 		return nil
 	}
 	f, err := parser.Parse(tokens, 0)
@@ -47,38 +49,6 @@ func (r *reader) parse() (node ast.Node) {
 		node = doc.Body
 	}
 	return node
-}
-
-// maxDepth bounds brackets in brackets, and dashes and tags in a row: the
-// parser's time grows with the square of their number, and its stack with it.
-const maxDepth = 50
-
-// tooDeep is the token that goes too deep; nil if none does.
-func tooDeep(tokens token.Tokens) *token.Token {
-	depth, row := 0, 0
-	named := false // the token before was & or *, and this is its name
-	for _, t := range tokens {
-		nested := false
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType, token.AliasType:
-			nested = true
-		}
-		switch {
-		case nested:
-			row++
-		case !named:
-			row = 0
-		}
-		named = t.Type == token.AnchorType || t.Type == token.AliasType
-		if depth > maxDepth || row > maxDepth {
-			return t
-		}
-	}
-	return nil
 }
 
 func (r *reader) syntax(err error) {
@@ -109,23 +79,9 @@ func (r *reader) at(p *token.Position, message string) *Error {
 }
 
 func (r *reader) fail(n ast.Node, message, hint string) {
-	e := r.at(position(n), message)
+	e := r.at(yamltree.Start(n), message)
 	e.Hint = hint
 	r.errs = append(r.errs, e)
-}
-
-// position is where a node starts. A block mapping's own token is its first
-// colon, so its first key counts.
-func position(n ast.Node) *token.Position {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return n.Values[0].Key.GetToken().Position
-		}
-	case *ast.MappingValueNode:
-		return n.Key.GetToken().Position
-	}
-	return n.GetToken().Position
 }
 
 // pair is one key of a mapping.
@@ -170,7 +126,7 @@ func (r *reader) sequence(n ast.Node, what string) []ast.Node {
 // text gives a scalar, whatever YAML takes it for: numbers and booleans are
 // taken as they are written.
 func (r *reader) text(n ast.Node, what string) (text, bool) {
-	p := position(n)
+	p := yamltree.Start(n)
 	t := text{file: r.file, start: r.file.offset(p.Line, p.Column)}
 	switch n := n.(type) {
 	case *ast.StringNode:

@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/bench"
@@ -18,8 +19,8 @@ func newBenchCmd() *cobra.Command {
 	var (
 		o       bench.Options
 		brokers []string
-		output  string
 		profile string
+		output  *string
 	)
 	cmd := &cobra.Command{
 		Use:   "bench [engine|gate|rules]...",
@@ -42,8 +43,11 @@ func newBenchCmd() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{"engine", "gate", "rules"}
 			}
-			if o.Events < 1000 || output != "table" && output != "json" {
-				return usage{fmt.Errorf("--events must be at least 1000, and -o table or json")}
+			if err := checkOutput(*output); err != nil {
+				return err
+			}
+			if o.Events < 1000 {
+				return usage{fmt.Errorf("--events %d: fewer than 1000 measure nothing", o.Events)}
 			}
 			if profile != "" {
 				if len(args) != 1 {
@@ -64,12 +68,13 @@ func newBenchCmd() *cobra.Command {
 				}
 				results = append(results, r...)
 			}
-			if output == "json" {
+			if *output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
 			}
 			t := table.NewWriter()
 			t.SetOutputMirror(cmd.OutOrStdout())
 			t.SetStyle(table.StyleLight)
+			t.Style().Format.Header = text.FormatDefault // µ has a capital that nobody reads
 			t.AppendHeader(table.Row{"", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest"})
 			for _, r := range results {
 				t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
@@ -79,11 +84,11 @@ func newBenchCmd() *cobra.Command {
 			return nil
 		},
 	}
+	output = outputFlag(cmd)
 	f := cmd.Flags()
 	f.IntVar(&o.Events, "events", 1_000_000, "how many events")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
-	f.StringVarP(&output, "output", "o", "table", "table or json")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	return cmd
 }

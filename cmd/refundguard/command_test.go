@@ -22,6 +22,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{[]string{}, exitFine, "refundguard demo"},
 		{[]string{"version"}, exitFine, "refundguard "},
+		{[]string{"--version"}, exitFine, "refundguard version "},
+		{[]string{"bench", "engine", "--events", "1000"}, exitFine, "CPU µs/event"},
 		{[]string{"rules", "check", "../../rules/starter"}, exitFine, "0 warnings"},
 		{[]string{"rules", "check", bad}, exitProblems, "bad.yaml:3:"},
 		{[]string{"rules", "check", bad, "-o", "json"}, exitProblems, `"ok": false`},
@@ -30,6 +32,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"rules", "check", bad, "-o", "xml"}, exitUsage, "xml"},
 		{[]string{"nope"}, exitUsage, "nope"},
 		{[]string{"version", "--nope"}, exitUsage, "nope"},
+		{[]string{"bench", "-o", "table"}, exitUsage, "neither text nor json"},
+		{[]string{"bench", "--events", "10"}, exitUsage, "--events 10"},
 		{[]string{"run", "-c", "no/such/file"}, exitUsage, "no/such/file"},
 		{[]string{"run", "-c", "testdata/empty.bad.yaml"}, exitProblems, "kafka.seed_brokers"},
 		{[]string{"migrate", "-c", "testdata/empty.bad.yaml"}, exitProblems, "clickhouse.addr"},

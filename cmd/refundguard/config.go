@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -88,9 +90,26 @@ func loadConfig(file string, environ []string) (*loaded, error) {
 	if err != nil && !errors.As(err, &l.faults) {
 		return nil, err
 	}
-	l.shown = settings.Show(l.config)
+	l.shown = settings.Show(l.withTopics())
 	l.faults = append(l.faults, l.readSecrets()...)
 	return l, nil
+}
+
+// withTopics is the configuration with every stream's topic, which is that of
+// the schema where it is not set.
+func (l *loaded) withTopics() config {
+	c := l.config
+	schema, err := c.Pipeline.Schema()
+	if err != nil {
+		return c // what is wrong is told by check
+	}
+	c.Pipeline.Streams = maps.Clone(c.Pipeline.Streams)
+	for _, st := range schema.Streams {
+		s := c.Pipeline.Streams[st.Name]
+		s.Topic = st.Topic
+		c.Pipeline.Streams[st.Name] = s
+	}
+	return c
 }
 
 // notASetting matches variables that begin like a setting's and are none: our
@@ -147,10 +166,12 @@ func (l *loaded) check() error {
 	return faults
 }
 
-// clickhouseOn reports whether the section is there; one without an address is
-// a fault rather than a sink that is silently off.
+// clickhouseOn reports whether the section says anything: settings without an
+// address are a fault rather than a sink that is silently off.
 func (l *loaded) clickhouseOn() bool {
-	return len(l.ClickHouse.Addr) > 0 || l.from.Set("clickhouse")
+	off := clickhouse.DefaultConfig()
+	off.Addr = l.ClickHouse.Addr
+	return len(off.Addr) > 0 || !reflect.DeepEqual(l.ClickHouse, off)
 }
 
 // checkClickHouse builds what run would, which reads the files that are named.

@@ -105,6 +105,23 @@ func TestBadConfigurations(t *testing.T) {
 	}
 }
 
+// What is printed is what holds, the topics that nobody has set included.
+func TestConfigPrintShowsTopics(t *testing.T) {
+	file := write(t, "refundguard.yaml", "kafka: {seed_brokers: ['a:1']}\nrules: {dir: testdata}\nstreams: {refunds: {decide_from: latest}, gifts: {id: gift_id}, reviews: {topic: verdicts}}\n")
+	r := runCommand(t, "config", "print", "-c", file, "-o", "json")
+	var c struct {
+		Streams map[string]struct{ Topic string }
+	}
+	if err := json.Unmarshal([]byte(r.out), &c); err != nil || r.code != exitFine {
+		t.Fatalf("exit %d, %v\n%s", r.code, err, r.err)
+	}
+	for stream, want := range map[string]string{"refunds": "refunds", "transactions": "transactions", "ledger_results": "ledger-results", "gifts": "gifts", "reviews": "verdicts"} {
+		if got := c.Streams[stream].Topic; got != want {
+			t.Errorf("the topic of %s is %q, want %q", stream, got, want)
+		}
+	}
+}
+
 func TestEnvironmentWinsOverFile(t *testing.T) {
 	l := mustLoad(t, "kafka: {seed_brokers: ['a:1'], client_id: file}\nstreams: {refunds: {topic: file}}",
 		"REFUNDGUARD_KAFKA_SEED_BROKERS=b:2,c:3",

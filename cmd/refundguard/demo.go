@@ -45,18 +45,15 @@ is on PATH; after that no network is needed.`,
 	f.StringVar(&o.Kafka, "kafka", "", "address for Kafka to listen at, e.g. 127.0.0.1:9092 (default: a free port)")
 	f.StringVar(&o.HTTP, "http", "", "address for the service's metrics, e.g. 127.0.0.1:8080 (default: a free port)")
 	f.BoolVar(&o.Verbose, "verbose", false, "the service's whole log, here")
-	output := f.StringP("output", "o", "text", "the summary: text or json")
+	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var err error
-		if o.Shop, err = cfg(); err != nil {
+		err := checkOutput(*output)
+		if err != nil {
 			return err
 		}
-		switch *output {
-		case "json":
-			o.JSON = true
-		case "text":
-		default:
-			return usage{errors.New("-o is text or json")}
+		o.JSON = *output == "json"
+		if o.Shop, err = cfg(); err != nil {
+			return err
 		}
 		if o.Data != "" {
 			for _, name := range []string{"seed", "customers", "days", "transactions", "attacks", "end", "bad"} {

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/demo"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
@@ -56,6 +59,13 @@ func TestDemoOnce(t *testing.T) {
 	if sum.ClickHouse["decisions"] != b.Approved+b.InReview+b.Rejected || sum.ClickHouse["dead_letters"] < b.DeadLettered {
 		t.Errorf("ClickHouse %v against %+v", sum.ClickHouse, b)
 	}
+	refused := int64(0)
+	for _, n := range sum.Refused {
+		refused += n
+	}
+	if refused != sum.ClickHouse["dead_letters"] || sum.Refused["refunds INVALID_JSON"] == 0 {
+		t.Errorf("refused %v, ClickHouse %v", sum.Refused, sum.ClickHouse)
+	}
 	if sum.Alerts.Delivered == 0 {
 		t.Error("no alerts")
 	}
@@ -94,6 +104,102 @@ func TestDemoOfFiles(t *testing.T) {
 	}
 }
 
+// Whoever edits a rule while the demo runs sees that it was taken, what it hits,
+// and what is wrong with it.
+func TestDemoTellsOfEditedRules(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	told, in := io.Pipe()
+	root := newRootCmd()
+	root.SetOut(io.Discard)
+	root.SetErr(in)
+	root.SetArgs([]string{"demo", "--dir", dir, "--speed", "7d/s"})
+	end := make(chan error, 1)
+	go func() {
+		err := root.ExecuteContext(ctx)
+		in.Close()
+		end <- err
+	}()
+	mine := filepath.Join(dir, "rules", "mine.yaml")
+	put := func(condition string) {
+		if err := os.WriteFile(mine, []byte("rules:\n  - {id: mine, when: "+condition+", score: 1}\n"), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	steps := []struct {
+		says string
+		then func()
+	}{
+		{"approved", func() { put("amount > 0") }},
+		{"rules reloaded", func() {}},
+		{"your rules: mine ", func() { put("amont > 0") }},
+		{"mine.yaml:2:22: rule \"mine\": unknown name amont\n", func() {}},
+		{"  |                      ^\n", cancel},
+	}
+	lines := bufio.NewReader(told)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break
+		}
+		t.Log(strings.TrimSpace(line))
+		if len(steps) > 0 && strings.Contains(line, steps[0].says) {
+			steps[0].then()
+			steps = steps[1:]
+		}
+	}
+	err := <-end
+	if err != nil && os.Getenv("CI") != "true" && strings.Contains(err.Error(), "ClickHouse") {
+		t.Skip(err)
+	}
+	if err != nil || len(steps) > 0 {
+		t.Errorf("error %v; not told: %+v", err, steps)
+	}
+}
+
+// An interrupted one says that, and not that something took too long.
+func TestDemoInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, progress bytes.Buffer
+	root := newRootCmd()
+	root.SetOut(&out)
+	root.SetErr(writerFunc(func(p []byte) {
+		progress.Write(p)
+		if strings.HasPrefix(string(p), "Playing") {
+			cancel()
+		}
+	}))
+	root.SetArgs([]string{"demo", "--once", "-o", "json", "--transactions", "500000"})
+	code := exitCode(root.ExecuteContext(ctx), root)
+	if os.Getenv("CI") != "true" && strings.Contains(progress.String(), "ClickHouse engine") {
+		t.Skip(progress.String())
+	}
+	var sum demo.Summary
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil || code != exitProblems || len(sum.Faults) != 1 || !strings.Contains(sum.Faults[0], "interrupted") {
+		t.Errorf("exit %d, %v, faults %q\n%s", code, err, sum.Faults, progress.String())
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
+// A demo that could not begin leaves no folder behind.
+func TestDemoThatCannotBegin(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	r := runCommand(t, "demo", "--once", "--data", filepath.Join(temp, "nope"))
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 || r.code != exitProblems || strings.Contains(r.err, "The log is") {
+		t.Errorf("left %v, %v; exit %d, %s", left, err, r.code, r.err)
+	}
+}
+
 func TestDemoUsage(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(text, []byte("x"), 0o600); err != nil {
@@ -105,7 +211,7 @@ func TestDemoUsage(t *testing.T) {
 		code int
 	}{
 		{[]string{"demo", "--speed", "fast"}, "1d/s", exitUsage},
-		{[]string{"demo", "-o", "xml"}, "text or json", exitUsage},
+		{[]string{"demo", "-o", "xml"}, "neither text nor json", exitUsage},
 		{[]string{"demo", "--data", "x", "--seed", "2"}, "--seed", exitUsage},
 		{[]string{"demo", "--days", "0"}, "--days 0", exitUsage},
 		{[]string{"demo", "--once", "--data", filepath.Dir(text)}, "transactions.jsonl", exitProblems},

@@ -41,13 +41,14 @@ func newRootCmd() *cobra.Command {
   refundguard config print -c refundguard.yaml
   refundguard rules check rules
   refundguard run -c refundguard.yaml`,
+		Version:       buildVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newMigrateCmd(), newVersionCmd(),
+	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newMigrateCmd(), newDLQCmd(), newAlertsCmd(), newVersionCmd(),
 		newGenCmd(), newDemoCmd(), newBenchCmd())
 	markProblems(root)
 	return root

@@ -13,9 +13,9 @@ func newRulesCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [DIR | FILE]",
 		Short: "Checks rule files as run would, and says what is wrong and where",
-		Long: `Checks a folder of rule files, or one file, as run would: rules.dir of the
-configuration, or rules, unless one is named. With a configuration its streams,
-fields and currencies are known too.
+		Long: `Checks a folder of rule files, or one file by itself, as run would: rules.dir of
+the configuration, or rules, unless one is named. With a configuration its
+streams, fields and currencies are known too.
 
 Output formats: text; json; github, which shows the findings at their lines in a
 pull request when it runs in a GitHub workflow; junit, a test report with one

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +18,10 @@ func newRulesTestCmd() *cobra.Command {
 		Short: "Runs the unit tests that stand beside the rules",
 		Long: `Runs the tests of a folder of rules: those of refunds.yaml stand in
 refunds_test.yaml. They go through the real engine, in memory, without network
-and clock. A rule file stands for its own tests, a test file for itself, with
-the rules of its folder. Without a name it is rules.dir of the configuration,
-or rules; with a configuration its streams, fields and currencies are known too.
+and clock. Of one file, refunds.yaml or refunds_test.yaml, only its tests run,
+with all rules of its folder. Without a name it is rules.dir of the
+configuration, or rules; with a configuration its streams, fields and
+currencies are known too.
 
 Exit codes: 0 all tests passed, 1 some did not, or there are none, 2 the
 command was given wrongly.`,
@@ -43,9 +47,21 @@ command was given wrongly.`,
 			return err
 		}
 		o.Rules = target.options
-		return testRules(cmd, target.dir, *output, *cover, o)
+		return testRules(cmd, testsOf(target.dir), *output, *cover, o)
 	}
 	return cmd
+}
+
+// testsOf is the test file beside a rule file: by itself the rule file would be
+// tested without the lists, the policy and the rules of its folder, which a
+// refund meets.
+func testsOf(path string) string {
+	extension := filepath.Ext(path)
+	tests := strings.TrimSuffix(path, extension) + "_test" + extension
+	if info, err := os.Stat(tests); extension == "" || err != nil || info.IsDir() {
+		return path
+	}
+	return tests
 }
 
 func testRules(cmd *cobra.Command, dir, output string, cover bool, o ruletest.Options) error {

@@ -59,6 +59,12 @@ tests:
 	if err := json.Unmarshal([]byte(runCommand(t, "rules", "test", tests, "-o", "json").out), &rep); err != nil || rep.Passed != 1 || rep.Failed != 1 {
 		t.Errorf("%+v, %v", rep, err)
 	}
+	// A rule file is tested with its folder, as refunds meet it.
+	for _, file := range []string{"velocity.yaml", "velocity_test.yaml", "trust.yaml"} {
+		if r := runCommand(t, "rules", "test", filepath.Join("../../rules/starter", file)); r.code != exitFine || !strings.Contains(r.out, "ok: ") {
+			t.Errorf("%s: exit %d\n%s%s", file, r.code, r.out, r.err)
+		}
+	}
 	put("broken.yaml", "rules:\n  - {id: a, when: amont > 5, score: 1}\n")
 	if r := runCommand(t, "rules", "test", dir); r.code != exitProblems || !strings.Contains(r.out, "did you mean amount?") {
 		t.Errorf("rules that don't load: exit %d\n%s%s", r.code, r.out, r.err)

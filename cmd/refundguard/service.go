@@ -199,6 +199,9 @@ func (s *service) run(ctx context.Context) error {
 	defer stopSinks()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(sinksGoOn, stopSinks) })()
 
+	build := buildVersion()
+	s.log.Info("starting", "version", build.Version, "kafka", s.config.Kafka.SeedBrokers, "rules", s.config.Pipeline.Rules.Dir,
+		"observe", s.config.Pipeline.Observe)
 	var background sync.WaitGroup
 	server := newServer(s.probes(), s.registry)
 	if s.listener != nil {
@@ -217,8 +220,12 @@ func (s *service) run(ctx context.Context) error {
 		})
 	}
 	err := s.waitForKafka(ctx)
+	telling, stopTelling := context.WithCancel(ctx)
+	defer stopTelling()
 	if err == nil {
+		background.Go(func() { s.tellReady(telling) })
 		err = s.pipeline.Run(ctx)
+		stopTelling()
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
@@ -232,6 +239,30 @@ func (s *service) run(ctx context.Context) error {
 	}
 	background.Wait()
 	return errors.Join(err, s.Close())
+}
+
+// tellReady logs when refunds stop being decided, and when they are again: what
+// the Kafka client says meanwhile are details.
+func (s *service) tellReady(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	ready, since := false, time.Time{} // since when it isn't; zero before the first time
+	for {
+		switch err := s.Ready(); {
+		case err == nil && !ready:
+			if ready = true; !since.IsZero() {
+				s.log.Info("ready again", "after", time.Since(since).Round(time.Second))
+			}
+		case err != nil && ready:
+			ready, since = false, time.Now()
+			s.log.Error("not ready: no refund is decided until this ends", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (s *service) probes() []probe {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,10 +13,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
@@ -121,12 +124,13 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// eventually waits for a condition; the test's own deadline is the limit.
+// eventually waits for a condition, far longer than any takes.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
+	deadline := time.After(2 * time.Minute)
 	for !condition() {
 		select {
-		case <-t.Context().Done():
+		case <-deadline:
 			t.Fatal("never: " + what)
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -162,6 +166,9 @@ func TestServiceWaitsForKafka(t *testing.T) {
 		code, text := get(t, url, "")
 		return code == 200 && strings.Contains(text, "pipeline: ready") && strings.Contains(text, "clickhouse: not ready")
 	})
+	if !strings.Contains(log.String(), `msg=starting version=`) || !strings.Contains(log.String(), fmt.Sprintf("kafka=[127.0.0.1:%d]", port)) {
+		t.Errorf("does not say what starts, and where:\n%s", log.String())
+	}
 	if n := strings.Count(log.String(), "kafka can't be reached"); n != 1 {
 		t.Errorf("said %d times that Kafka is away:\n%s", n, log.String())
 	}
@@ -247,5 +254,39 @@ func TestObservedSharesNothing(t *testing.T) {
 		if pair[0] == pair[1] || pair[1] == "" {
 			t.Errorf("%s: live %q, observing %q", name, pair[0], pair[1])
 		}
+	}
+}
+
+// Who reads the log, and not /readyz, learns as well that Kafka went away.
+func TestServiceTellsThatItIsNotReady(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	var log syncBuffer
+	s, err := newService(testConfig(t, cluster.ListenAddrs()...), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	eventually(t, "is ready", func() bool { return s.Ready() == nil })
+	var away atomic.Bool
+	away.Store(true)
+	cluster.Control(func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return nil, errors.New("away"), away.Load()
+	})
+	eventually(t, "says that it is not ready", func() bool { return strings.Contains(log.String(), `msg="not ready: `) })
+	away.Store(false)
+	eventually(t, "says that it is ready again", func() bool { return strings.Contains(log.String(), `msg="ready again" after=`) })
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("stopped with %v", err)
+	}
+	if n := strings.Count(log.String(), "msg=\"not ready: "); n != 1 {
+		t.Errorf("said %d times that it is not ready:\n%s", n, log.String())
 	}
 }

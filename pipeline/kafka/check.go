@@ -32,6 +32,9 @@ func (f *Fault) Error() string {
 	if f.Advertised {
 		what = "broker (as the cluster advertises it)"
 	}
+	if token := (*tokenError)(nil); errors.As(f.Err, &token) {
+		return fmt.Sprintf("%s %s: %v: %s", what, f.Broker, token, f.Hint)
+	}
 	var closed *kgo.ErrFirstReadEOF
 	if errors.As(f.Err, &closed) { // its text guesses at what Hint knows
 		return fmt.Sprintf("%s %s closed the connection: %s", what, f.Broker, f.Hint)
@@ -143,6 +146,8 @@ func hint(err error, request int32, secure bool) string {
 		timeout   net.Error
 	)
 	switch {
+	case errors.As(err, new(*tokenError)):
+		return "without a token there is no login; check the address, client_id and the secret"
 	case errors.As(err, &dns):
 		return "the name does not resolve here; correct kafka.seed_brokers, or the DNS"
 	case errors.Is(err, syscall.ECONNREFUSED):

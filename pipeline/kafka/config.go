@@ -5,7 +5,6 @@ package kafka
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/refundguard/refundguard/connect"
 )
@@ -20,25 +19,6 @@ type Config struct {
 	TransactionalID string      `koanf:"transactional_id"` // one per deployment; who takes it fences who had it
 	CreateTopics    bool        `koanf:"create_topics"`    // create missing topics
 }
-
-// SASL is one way to log in. The password is given, or read from a file at
-// each login, so that it can be rotated without a restart.
-type SASL struct {
-	Mechanism    string `koanf:"mechanism"`
-	Username     string `koanf:"username"`
-	Password     string `koanf:"password"`
-	PasswordFile string `koanf:"password_file"`
-}
-
-// The mechanisms.
-const (
-	Plain       = "PLAIN"
-	ScramSHA256 = "SCRAM-SHA-256"
-	ScramSHA512 = "SCRAM-SHA-512"
-)
-
-// Mechanisms returns every SASL mechanism that Config takes.
-func Mechanisms() []string { return []string{Plain, ScramSHA256, ScramSHA512} }
 
 // DefaultConfig is Config without brokers, which have no default.
 func DefaultConfig() Config {
@@ -70,30 +50,4 @@ func (c Config) Validate() error {
 		faults = append(faults, s.faults(fmt.Sprintf("sasl[%d].", i))...)
 	}
 	return errors.Join(faults...)
-}
-
-func (s SASL) faults(at string) (faults []error) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(at+format, args...)) }
-	switch s.Mechanism {
-	case Plain, ScramSHA256, ScramSHA512:
-	case "":
-		fault("mechanism: is missing; one of %s", strings.Join(Mechanisms(), ", "))
-	default:
-		fault("mechanism: %q is not one of %s", s.Mechanism, strings.Join(Mechanisms(), ", "))
-	}
-	if s.Username == "" {
-		fault("username: is missing")
-	}
-	switch {
-	case s.Password == "" && s.PasswordFile == "":
-		fault("password: is missing; give it, or password_file")
-	case s.Password != "" && s.PasswordFile != "":
-		fault("password_file: is set beside password; give one of the two")
-	}
-	return faults
-}
-
-// password is the password to log in with now.
-func (s SASL) password() (string, error) {
-	return connect.Secret(s.Password, s.PasswordFile, "password_file")
 }

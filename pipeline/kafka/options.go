@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,8 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/plugin/kslog"
 )
 
@@ -40,11 +37,8 @@ func (c Config) Options(logger *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, erro
 	}
 	var mechanisms []sasl.Mechanism
 	for i, s := range c.SASL {
-		if _, err := s.password(); err != nil {
-			faults = append(faults, fmt.Errorf("sasl[%d].%w", i, err))
-		}
-		if s.Mechanism == Plain && !c.TLS.Enabled {
-			logger.Warn("the Kafka password travels unencrypted: use kafka.tls, or a SCRAM mechanism", "mechanism", Plain)
+		if (s.Mechanism == Plain || s.Mechanism == OAuthBearer) && !c.TLS.Enabled {
+			logger.Warn("the secret of the Kafka login travels unencrypted: use kafka.tls, or a SCRAM mechanism", "mechanism", s.Mechanism)
 		}
 		mechanism, err := s.login()
 		if err != nil {
@@ -60,23 +54,4 @@ func (c Config) Options(logger *slog.Logger, hooks ...kgo.Hook) ([]kgo.Opt, erro
 		return nil, err
 	}
 	return options, nil
-}
-
-func (s SASL) login() (sasl.Mechanism, error) {
-	scramAuth := func(context.Context) (scram.Auth, error) {
-		password, err := s.password()
-		return scram.Auth{User: s.Username, Pass: password}, err
-	}
-	switch s.Mechanism {
-	case Plain:
-		return plain.Plain(func(context.Context) (plain.Auth, error) {
-			password, err := s.password()
-			return plain.Auth{User: s.Username, Pass: password}, err
-		}), nil
-	case ScramSHA256:
-		return scram.Sha256(scramAuth), nil
-	case ScramSHA512:
-		return scram.Sha512(scramAuth), nil
-	}
-	return nil, fmt.Errorf("mechanism: %q is unknown", s.Mechanism)
 }

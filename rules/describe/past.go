@@ -216,7 +216,12 @@ func (p *page) series(e *rules.Past) (horizon int64, columns, others int) {
 			}
 		}
 	}
-	return p.Set.Series[mine].Horizon, len(p.Set.Series[mine].Columns), others
+	for _, c := range p.Set.Series[mine].Columns {
+		if c.Kind != rules.ColumnFault { // takes room only where it happens
+			columns++
+		}
+	}
+	return p.Set.Series[mine].Horizon, columns, others
 }
 
 var units = []struct {

@@ -115,6 +115,11 @@ func TestSchemaAndCheckerAgree(t *testing.T) {
 		{"rules: [{id: a, when: mfa == true}]\n", false}, {"rules: [{id: a, action: review}]\n", false}, {"rules: [{when: mfa == true, action: review}]\n", false},
 		{"rules: [{id: a b, when: mfa == true, action: review}]\n", false}, {"rules: [{id: a, when: mfa == true, action: hold}]\n", false},
 		{"rules: [{id: a, when: amount > 5, action: alert, on: transactions}]\n", true},
+		{"rules: [{id: a, when: amount > 5, action: alert, score: 5, on: transactions}]\n", false},
+		{"rules: [{id: a, when: amount > 5, action: alert, customer_message: x, on: transactions}]\n", false},
+		{"rules: [{id: a, when: amount > 5, action: alert, on_trip: keep, on: transactions}]\n", false},
+		{"rules: [{id: 123, when: amount > 5, action: alert}]\n", true},
+		{plain + "macros: {m: 500, n: -0.5, o: true}\n", true},
 	} {
 		source := c.change
 		if !strings.Contains(source, "\n") {

@@ -31,7 +31,7 @@ func Schema(s *event.Schema) []byte {
 		"type":        "object", "additionalProperties": false,
 		"properties": object{
 			"lists":  section("Values that conditions ask for by lists.NAME.", object{"type": []string{"object", "null"}, "propertyNames": ref("name"), "additionalProperties": ref("list")}),
-			"macros": section("Named parts of conditions.", object{"type": []string{"object", "null"}, "propertyNames": ref("name"), "additionalProperties": ref("condition")}),
+			"macros": section("Named parts of conditions.", object{"type": []string{"object", "null"}, "propertyNames": ref("name"), "additionalProperties": object{"anyOf": []object{ref("condition"), {"type": "number"}}}}),
 			"rules":  section("The rules. Their order means nothing.", object{"type": []string{"array", "null"}, "items": ref("rule")}),
 			"policy": section("What the score of a refund, the sum of its hits' scores, leads to. A rule set has one.", policy()),
 		},
@@ -108,7 +108,7 @@ type choice struct{ value, doc string }
 
 // ruleKeys is the table that the schema of a rule is written from.
 var ruleKeys = []key{
-	{name: "id", doc: "The rule's name in decisions and alerts; unique in the set.", schema: object{"type": "string", "pattern": `^[A-Za-z0-9._-]{1,128}$`}},
+	{name: "id", doc: "The rule's name in decisions and alerts; unique in the set.", schema: object{"type": []string{"string", "number"}, "pattern": `^[A-Za-z0-9._-]{1,128}$`}},
 	{name: "description", doc: "What the rule looks for, for people.", schema: ref("scalar")},
 	{name: "on", doc: "Whose events the rule judges. Rules on transactions can only alert.", normal: "refunds",
 		values: []choice{{"refunds", "each refund request"}, {"transactions", "each payment; action: alert only"}}},
@@ -167,7 +167,10 @@ func rule() object {
 		"required": []string{"id", "when"},
 		"anyOf":    []object{{"required": []string{"action"}}, {"required": []string{"score"}}},
 		"if":       object{"properties": object{"on": object{"const": "transactions"}}, "required": []string{"on"}},
-		"then":     object{"properties": object{"action": object{"const": "alert"}}, "required": []string{"action"}},
+		"then": object{
+			"properties": object{"action": object{"const": "alert"}, "score": false, "customer_message": false, "on_trip": false},
+			"required":   []string{"action"},
+		},
 	}
 }
 

@@ -121,10 +121,10 @@ type shard struct {
 
 // worker is the scratch of one worker.
 type worker struct {
-	evals    [2]*rules.Evaluator   // by plan
-	found    [2][]found            // likewise, by index in finds
-	selected [2][]window.Selection // likewise, by index in spans
-	decided  []derived             // since the last Derive
+	evals    [2]*rules.Evaluator // by plan
+	found    [2][]found          // likewise, by index in finds
+	selected [2][]selected       // likewise, by index in spans
+	decided  []derived           // since the last Derive
 	fill     []int
 	out      [][]op // by destination shard
 	scratch  []byte

@@ -59,6 +59,14 @@ type find struct{ lookup, store int }
 type span struct {
 	find            int
 	within, delayed int64 // within 0: ever
+	fault           int   // column of the store that tells where the series' where(…) fails; -1: none
+}
+
+// selected is what of a find lies in a span, and whether its series' where(…)
+// fails on some of that.
+type selected struct {
+	window.Selection
+	fails bool
 }
 
 // place is where a feature is computed: index in spans, column of the store.
@@ -115,7 +123,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 				w.evals[i] = e.plans[i].set.NewEvaluator()
 			}
 			w.found[i] = make([]found, len(e.plans[i].finds))
-			w.selected[i] = make([]window.Selection, len(e.plans[i].spans))
+			w.selected[i] = make([]selected, len(e.plans[i].spans))
 		}
 	}
 }
@@ -151,7 +159,7 @@ func (e *Engine) plan(set *rules.Set, at [][]int, skip string) plan {
 			known[best] = len(p.finds)
 			p.finds = append(p.finds, best)
 		}
-		at := span{find: known[best], delayed: f.Delayed}
+		at := span{find: known[best], delayed: f.Delayed, fault: faultColumn(e.stores[best.store].columns)}
 		if !f.Ever {
 			at.within = f.Within
 		}
@@ -160,7 +168,7 @@ func (e *Engine) plan(set *rules.Set, at [][]int, skip string) plan {
 			p.spans = append(p.spans, at)
 		}
 		p.places[i] = place{span: spans[at], column: -1}
-		if len(columns) > 0 {
+		if f.Column >= 0 {
 			p.places[i].column = slices.Index(e.stores[best.store].columns.Columns, columns[0])
 		}
 	}
@@ -245,14 +253,20 @@ func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 			if e.stores[p.finds[s.find].store].def.Source == p.skip {
 				sp.HasSkip, sp.Skip, sp.SkipTime = true, id, t
 			}
-			selected[i] = k.store.Select(k.key, sp)
+			selected[i].Selection, selected[i].fails = k.store.Select(k.key, sp), false
+			if s.fault >= 0 {
+				_, n, _, _ := selected[i].Sum(s.fault)
+				selected[i].fails = n > 0
+			}
 		}
 	}
 	for i := range p.set.Features {
 		f, place := &p.set.Features[i], p.places[i]
 		switch k := &at[p.spans[place.span].find]; {
+		case k.ok && selected[place.span].fails:
+			values[i] = rules.FaultValue(f.Text + ": its where(…) fails on a past event")
 		case k.ok:
-			values[i] = aggregate(wk, f, k.store, &selected[place.span], place.column, t)
+			values[i] = aggregate(wk, f, k.store, &selected[place.span].Selection, place.column, t)
 		case k.store != nil:
 			values[i] = absent(f)
 		} // else the key is nil, and so is the value

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/rules/window"
@@ -47,17 +49,27 @@ func (e *Engine) ask(s *window.Spec, f *rules.Feature) {
 	s.Windows, s.Reaches = append(s.Windows, f.Within), append(s.Reaches, e.horizon(f.Within+f.Delayed))
 }
 
-// need is what one feature needs of a store of its series.
+// need is what one feature needs of a store of its series; the column that it
+// computes comes first, if it has one.
 func (e *Engine) need(f *rules.Feature, def *rules.Series) (window.Spec, []rules.Column) {
 	s := window.Spec{Exact: e.cfg.ExactEvents}
 	e.ask(&s, f)
 	if !f.Ever {
 		s.Horizon = s.Reaches[0]
 	}
-	if f.Column < 0 {
-		return s, nil
+	var columns []rules.Column
+	if f.Column >= 0 {
+		columns = append(columns, def.Columns[f.Column])
 	}
-	return s, def.Columns[f.Column : f.Column+1]
+	if i := faultColumn(def); i >= 0 {
+		columns = append(columns, def.Columns[i])
+	}
+	return s, columns
+}
+
+// faultColumn is the index of a series' ColumnFault; -1 without one.
+func faultColumn(def *rules.Series) int {
+	return slices.IndexFunc(def.Columns, func(c rules.Column) bool { return c.Kind == rules.ColumnFault })
 }
 
 // canServe reports whether a store of one spec has what the other needs, their

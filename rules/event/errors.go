@@ -65,14 +65,18 @@ func kindAt(data []byte, i int) string {
 		return "an array"
 	case c == '"':
 		return "a string"
-	case c == 't' || c == 'f':
+	case startsWord(data[i:], "true") || startsWord(data[i:], "false"):
 		return "a boolean"
-	case c == 'n':
+	case startsWord(data[i:], "null"):
 		return "null"
 	case c == '-' || isDigit(c):
 		return "a number"
 	}
 	return "no JSON value"
+}
+
+func startsWord(data []byte, word string) bool {
+	return len(data) >= len(word) && string(data[:len(word)]) == word && (len(data) == len(word) || data[len(word)]|0x20 < 'a' || data[len(word)]|0x20 > 'z')
 }
 
 // expected says what a field accepts.

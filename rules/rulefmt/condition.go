@@ -9,6 +9,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/parser/lexer"
+
+	"github.com/refundguard/refundguard/rules"
 )
 
 // condition gives a condition its canonical form: and, or, not in words, double
@@ -49,7 +51,7 @@ func meaning(condition string) (text string, ok bool) {
 		}
 	}()
 	tree, err := parser.Parse(condition)
-	if err != nil {
+	if err != nil || rules.IsLarge(tree.Node) {
 		return "", false
 	}
 	ast.Walk(&tree.Node, oneSpelling{})

@@ -178,3 +178,17 @@ func read(t *testing.T, path string) []byte {
 	}
 	return data
 }
+
+// TestChainsThatDoNotEnd: the parser shares the middle of a < b < c, and nested
+// they stand for a tree that can't be walked. Such a condition stays as it is.
+func TestChainsThatDoNotEnd(t *testing.T) {
+	when := "amount"
+	for range 60 {
+		when = "((1 < " + when + " < 3) ? 1 : 2)"
+	}
+	source := "rules:\n  - id: r\n    when: '" + when + " == 1'\n"
+	got, err := rulefmt.Format([]byte(source))
+	if err != nil || string(got) != source {
+		t.Errorf("%v\n%s", err, got)
+	}
+}

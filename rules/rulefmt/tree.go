@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/refundguard/refundguard/rules/yamltree"
 )
 
 // kind is what a node is.
@@ -58,9 +60,6 @@ type entry struct {
 	path         []*node  // what it is in, outermost first
 }
 
-// maxDepth bounds how deep the parser is let go.
-const maxDepth = 50
-
 // parse reads one YAML document; nil where there is nothing in it.
 func parse(source string) (top *node, comments []comment, err error) {
 	defer func() {
@@ -69,7 +68,7 @@ func parse(source string) (top *node, comments []comment, err error) {
 		}
 	}()
 	tokens := lexer.Tokenize(source)
-	if err := tooDeep(tokens); err != nil {
+	if err := refused(tokens); err != nil {
 		return nil, nil, err
 	}
 	comments = findComments(source, tokens)
@@ -85,7 +84,7 @@ func parse(source string) (top *node, comments []comment, err error) {
 			continue
 		}
 		if top != nil {
-			return nil, nil, &Error{Line: position(doc.Body).Line, Message: "a rule file holds one YAML document"}
+			return nil, nil, &Error{Line: yamltree.Start(doc.Body).Line, Message: "a rule file holds one YAML document"}
 		}
 		b := builder{}
 		if top = b.node(doc.Body); b.err != nil {
@@ -95,24 +94,15 @@ func parse(source string) (top *node, comments []comment, err error) {
 	return top, comments, nil
 }
 
-func tooDeep(tokens token.Tokens) error {
-	depth, row := 0, 0
+func refused(tokens token.Tokens) error {
 	for _, t := range tokens {
 		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType:
-			row++
 		case token.TagType, token.AnchorType, token.AliasType, token.MergeKeyType, token.DirectiveType:
 			return &Error{Line: t.Position.Line, Message: "rule files have no YAML anchors, aliases, tags or directives"}
-		default:
-			row = 0
 		}
-		if depth > maxDepth || row > maxDepth {
-			return &Error{Line: t.Position.Line, Message: fmt.Sprintf("more than %d levels in one another", maxDepth)}
-		}
+	}
+	if t := yamltree.TooDeep(tokens); t != nil {
+		return &Error{Line: t.Position.Line, Message: fmt.Sprintf("more than %d levels in one another", yamltree.MaxDepth)}
 	}
 	return nil
 }
@@ -124,19 +114,6 @@ func syntaxError(err error) error {
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return &Error{Message: "YAML: " + text}
-}
-
-// position is where a node starts.
-func position(n ast.Node) *token.Position {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return n.Values[0].Key.GetToken().Position
-		}
-	case *ast.MappingValueNode:
-		return n.Key.GetToken().Position
-	}
-	return n.GetToken().Position
 }
 
 // builder turns the parser's nodes into ours. It keeps the first fault.
@@ -186,7 +163,7 @@ func (b *builder) items(out *node, n *ast.SequenceNode) {
 	b.path = append(b.path, out)
 	defer func() { b.path = b.path[:len(b.path)-1] }()
 	for i, v := range n.Values {
-		at := position(v)
+		at := yamltree.Start(v)
 		if i < len(n.Entries) && n.Entries[i].Start != nil && !n.IsFlowStyle {
 			at = n.Entries[i].Start.Position
 		}
@@ -236,6 +213,6 @@ func (b *builder) scalar(n ast.Node) *node {
 
 func (b *builder) fail(n ast.Node, message string) {
 	if b.err == nil {
-		b.err = &Error{Line: position(n).Line, Message: message}
+		b.err = &Error{Line: yamltree.Start(n).Line, Message: message}
 	}
 }

@@ -115,6 +115,7 @@ func (r *reader) expectKey(e *expect, p pair) {
 					return &v
 				}
 			}
+			of = slices.DeleteFunc(of, func(name string) bool { return name == "" })
 			r.fail(v.at, fmt.Sprintf("%s can't be %q", p.key, v.text), meant(v.text, of, "it is one of "+strings.Join(of, ", ")))
 		}
 		return &v
@@ -125,7 +126,7 @@ func (r *reader) expectKey(e *expect, p pair) {
 	case "status":
 		e.status = one("approved", "in_review", "rejected")
 	case "severity":
-		e.severity = one("low", "medium", "high", "critical")
+		e.severity = one("", "low", "medium", "high", "critical")
 	case "dead_letter":
 		e.deadLetter = one(deadLetterCodes...)
 	case "score":
@@ -143,7 +144,7 @@ func (r *reader) expectKey(e *expect, p pair) {
 			e.refunded = &named{name: "refunded", key: r.probes.add(r.source, v.at, onRefunds, "refunded"), value: *v}
 		}
 	case "duplicate":
-		if v := one("true", "false"); v != nil {
+		if v := one("true"); v != nil {
 			e.duplicate = v.text == "true"
 		}
 	case "hits":
@@ -219,10 +220,14 @@ func (r *reader) each(p pair, key func(scalar) (string, bool)) []named {
 // reads.
 func (r *reader) feature(key scalar, on string) (string, bool) {
 	want, of := plain(key.text), r.set
-	if on == onTransactions && of.Transactions != nil {
+	var names []string
+	if on == onTransactions && of.Transactions == nil {
+		r.fail(key.at, "no rule is on transactions: none reads "+key.text, "any expression can stand in values:")
+		return "", false
+	}
+	if on == onTransactions {
 		of = of.Transactions
 	}
-	var names []string
 	for i := range of.Features {
 		name := of.Features[i].Text
 		if name == key.text || plain(name) == want {
@@ -238,7 +243,7 @@ func (r *reader) feature(key scalar, on string) (string, bool) {
 // spaces.
 func plain(text string) string {
 	tree, err := parser.Parse(text)
-	if err != nil {
+	if err != nil || rules.IsLarge(tree.Node) {
 		return text
 	}
 	return tree.Node.String()

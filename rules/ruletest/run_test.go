@@ -261,3 +261,35 @@ func benchmark(b *testing.B, events int, text string) {
 	}
 	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
+
+// TestFeaturesWithoutARuleToReadThem: nobody computes them, so that expecting
+// one can't pass.
+func TestFeaturesWithoutARuleToReadThem(t *testing.T) {
+	const rule = "rules:\n  - {id: many, when: refunds.by(customer_id).within(\"1d\").count() > 5, on_missing: skip, action: review}\n"
+	const test = "tests:\n  - name: x\n    events:\n      - {transaction: t1, customer_id: a, expect: {features: {refunds.by(customer_id).within(\"1d\").count(): 99}}}\n"
+	rep := run(t, folder(t, rule, test), nil)
+	if rep.OK || !strings.Contains(fmt.Sprint(rep.Files[0].Errors), "no rule is on transactions") {
+		t.Errorf("OK %v: %v", rep.OK, rep.Files[0].Errors)
+	}
+}
+
+// TestDuplicateFalse says nothing of an event, and would be all that its test
+// expects.
+func TestDuplicateFalse(t *testing.T) {
+	rep := run(t, folder(t, oneRule, "tests:\n  - name: x\n    events:\n      - {refund: r1, expect: {duplicate: false}}\n"), nil)
+	if rep.OK {
+		t.Error("passed")
+	}
+}
+
+// TestNoSeverity: a refund that nothing hit has none, and a test can say so.
+func TestNoSeverity(t *testing.T) {
+	rep := run(t, folder(t, oneRule, "tests:\n  - name: x\n    events:\n      - {refund: r1, expect: {severity: }}\n      - {refund: r2, amount: 501, expect: {severity: medium}}\n"), nil)
+	if !rep.OK {
+		t.Error(rep.Files[0].Errors)
+	}
+	rep = run(t, folder(t, oneRule, "tests:\n  - name: x\n    events:\n      - {refund: r1, amount: 501, expect: {severity: }}\n"), nil)
+	if rep.Failed != 1 {
+		t.Errorf("%d failed", rep.Failed)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/yamltree"
 )
 
 // source is one test file and the faults found in it.
@@ -56,8 +57,8 @@ func (s *source) parse(text string) (node ast.Node) {
 		}
 	}()
 	tokens := lexer.Tokenize(text)
-	if deep := tooDeep(tokens); deep != nil {
-		s.fail(placeOf(deep), fmt.Sprintf("YAML: more than %d levels in one another", maxDepth), "")
+	if deep := yamltree.TooDeep(tokens); deep != nil {
+		s.fail(placeOf(deep), fmt.Sprintf("YAML: more than %d levels in one another", yamltree.MaxDepth), "")
 		return nil
 	}
 	f, err := parser.Parse(tokens, 0)
@@ -88,52 +89,12 @@ func (s *source) syntax(err error) {
 	s.fail(placeOf(syntax.Token), "YAML: "+syntax.Message, "check the indentation and the brackets, and put a text that holds ': ' or starts with { or [ in single quotes")
 }
 
-// maxDepth bounds brackets in brackets, and dashes and tags in a row: the
-// parser's time grows with the square of their number, and its stack with it.
-const maxDepth = 50
-
-// tooDeep is the token that goes too deep; nil if none does.
-func tooDeep(tokens token.Tokens) *token.Token {
-	depth, row := 0, 0
-	named := false // the token before was & or *, and this is its name
-	for _, t := range tokens {
-		nested := false
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
-		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType, token.AliasType:
-			nested = true
-		}
-		switch {
-		case nested:
-			row++
-		case !named:
-			row = 0
-		}
-		named = t.Type == token.AnchorType || t.Type == token.AliasType
-		if depth > maxDepth || row > maxDepth {
-			return t
-		}
-	}
-	return nil
-}
-
 func placeOf(t *token.Token) place { return place{t.Position.Line, t.Position.Column} }
 
-// at is where a node starts. A block mapping's own token is its first colon, so
-// its first key counts.
+// at is where a node starts.
 func at(n ast.Node) place {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return placeOf(n.Values[0].Key.GetToken())
-		}
-	case *ast.MappingValueNode:
-		return placeOf(n.Key.GetToken())
-	}
-	return placeOf(n.GetToken())
+	p := yamltree.Start(n)
+	return place{p.Line, p.Column}
 }
 
 // pair is one key of a mapping.

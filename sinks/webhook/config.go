@@ -22,9 +22,9 @@ type Config []Endpoint
 type Endpoint struct {
 	Name   string `koanf:"name"`   // in metrics, logs, and the group's name: letters, digits, - and _
 	URL    string `koanf:"url"`    // http or https; never logged whole, since some hold a token
-	Format string `koanf:"format"` // standard: Standard Webhooks
+	Format string `koanf:"format"` // standard (Standard Webhooks), slack, alertmanager (API v2)
 
-	// Secret signs: whsec_ and 24 to 64 bytes in base64. While keys rotate it is
+	// Secret signs, in the standard format: whsec_ and 24 to 64 bytes in base64. While keys rotate it is
 	// several, separated by white space; each of them signs.
 	Secret     string `koanf:"secret"`
 	SecretFile string `koanf:"secret_file"` // resolved into Secret by the caller
@@ -100,6 +100,8 @@ func either[T comparable](v, otherwise T) T {
 
 // Bounds of the configuration.
 const (
+	alertmanagerPath = "/api/v2/alerts"
+
 	maxInFlight = 64
 	maxRetries  = 50
 	minTimeout  = 10 * time.Millisecond
@@ -144,9 +146,14 @@ func (e Endpoint) faults() (errs []error) {
 			fault("secret: %w", err)
 		}
 	case "slack", "alertmanager":
-		fault("format: %s is not available yet; use standard", e.Format)
+		if e.Secret != "" {
+			fault("secret: %s takes no signatures; leave it out, and put what it asks for in headers", e.Format)
+		}
+		if u, err := url.Parse(e.URL); e.Format == "alertmanager" && err == nil && !strings.HasSuffix(u.Path, alertmanagerPath) {
+			fault("url: Alertmanager takes alerts at https://HOST%s", alertmanagerPath)
+		}
 	default:
-		fault("format: %q is not known; use standard", e.Format)
+		fault("format: %q is not known; it is standard, slack or alertmanager", e.Format)
 	}
 	if _, ok := severityRank(e.MinSeverity); !ok {
 		fault("min_severity: %q is not low, medium, high or critical", e.MinSeverity)

@@ -35,6 +35,8 @@ func TestValidateReportsAllFaults(t *testing.T) {
 		{Name: "c", URL: "https://e.com", Secret: "whsec_aGk="},
 		{Name: "d", URL: "https://e.com", Secret: "whsec_hunter2!", TLS: webhook.TLS{CAFile: "/no/such/file"}},
 		{Name: "e"},
+		{Name: "f", URL: "https://hooks.example.com/x", Format: "slack", Secret: secretA},
+		{Name: "g", URL: "http://alertmanager:9093", Format: "alertmanager"},
 	}.Validate()
 	if err == nil {
 		t.Fatal("no fault found")
@@ -43,7 +45,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 		"webhooks[1] good: name: webhooks[0] has it already",
 		`webhooks[2] twin: group: webhooks[1] reads with "refundguard-webhook-good" already`,
 		`webhooks[3] a b: name: "a b"`, `url: the scheme "ftp"`, "url: has no host", "url: holds a user",
-		"format: slack is not available yet", `min_severity: "urgent"`, "timeout: 1h0m0s", "max_in_flight: 1000",
+		"webhooks[8] f: secret: slack takes no signatures", "webhooks[9] g: url: Alertmanager takes alerts at https://HOST/api/v2/alerts", `min_severity: "urgent"`, "timeout: 1h0m0s", "max_in_flight: 1000",
 		"retries: number 1", "give_up_after: -1ns", `allow_private: "10.0.0.0/99"`, "headers: Webhook-Id is set by refundguard",
 		`headers: "X Y" is not`, "headers: X-Z: the value", "holds no certificate in PEM",
 		"webhooks[4] b: url: is not a URL", `format: "smoke"`,

@@ -224,7 +224,7 @@ func (e *endpoint) take(records []*kgo.Record) {
 		if x == nil {
 			continue // delivered by whoever had the partition before
 		}
-		a, err := newAlert(r.Value, r.Timestamp)
+		a, err := newAlert(r.Value, r.Timestamp, formats[e.cfg.Format])
 		if err != nil {
 			e.bury(x, codeInvalid, err)
 			continue

@@ -68,7 +68,7 @@ func TestSignaturesVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newAlert((&event.Alert{AlertID: "a1", Severity: "high", Rule: "r", Message: "m", At: 1_763_769_600_123}).Append(nil), time.Now())
+	a, err := newAlert((&event.Alert{AlertID: "a1", Severity: "high", Rule: "r", Message: "m", At: 1_763_769_600_123}).Append(nil), time.Now(), standardBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 		for _, n := range []int{10, 3_000, 10_000, 19_800, 60_000} {
 			in := event.Alert{AlertID: "a1", Severity: "high", Rule: "r", RefundID: "ref_1", Message: strings.Repeat(char, n), At: 1}
 			record := in.Append(nil)
-			a, err := newAlert(record, time.Now())
+			a, err := newAlert(record, time.Now(), standardBody)
 			if err != nil {
 				t.Fatalf("%s %d: %v", name, n, err)
 			}
@@ -134,7 +134,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 		}
 	}
 	huge := `{"alert_id":"a","severity":"low","rule":"` + strings.Repeat("r", 30_000) + `","message":"m"}`
-	if _, err := newAlert([]byte(huge), time.Now()); err == nil {
+	if _, err := newAlert([]byte(huge), time.Now(), standardBody); err == nil {
 		t.Error("an alert that can't be made short enough is sent")
 	}
 }
@@ -257,7 +257,7 @@ func FuzzAlert(f *testing.F) {
 	f.Add([]byte(`{"alert_id":"a","message":"` + strings.Repeat(`\u0001`, 5000) + `"}`))
 	f.Add([]byte(` {"alert_id":"a","x":{"y":[1,2]}} `))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		a, err := newAlert(value, time.UnixMilli(1))
+		a, err := newAlert(value, time.UnixMilli(1), standardBody)
 		if err != nil {
 			return
 		}

@@ -33,7 +33,7 @@ type alert struct {
 }
 
 // newAlert reads a record. Its error says why no endpoint could take it.
-func newAlert(value []byte, recorded time.Time) (*alert, error) {
+func newAlert(value []byte, recorded time.Time, to format) (*alert, error) {
 	head, err := event.ParseAlert(value)
 	if err != nil {
 		return nil, err
@@ -50,13 +50,9 @@ func newAlert(value []byte, recorded time.Time) (*alert, error) {
 	if at == 0 {
 		at = recorded.UnixMilli()
 	}
-	body := appendBody(nil, at, bytes.TrimSpace(value))
-	if len(body) >= maxBody {
-		shorter, err := shorten(value, len(body)-maxBody+1)
-		if err != nil {
-			return nil, fmt.Errorf("shortening alert %s, a message of %d bytes where %d are possible: %w", head.AlertID, len(body), maxBody-1, err)
-		}
-		body = appendBody(nil, at, shorter)
+	body, err := to(head, value, at)
+	if err != nil {
+		return nil, err
 	}
 	return &alert{id: head.AlertID, rank: rank, body: body}, nil
 }
@@ -131,12 +127,11 @@ func quoteWithin(text string, room int) []byte {
 	return quote(text[:end] + truncated)
 }
 
+// quote doesn't escape what is special in HTML: text may not get longer than it
+// came.
 func quote(text string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false) // it may not make text longer than it came
-	_ = enc.Encode(text)     // a string can't fail
-	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'})
+	b, _ := marshal(text) // a string can't fail
+	return b
 }
 
 // signer makes the headers of Standard Webhooks.
@@ -161,6 +156,9 @@ func newSigner(secrets string) (signer, error) {
 // sign sets the headers. The id stays the same over an alert's tries; the
 // timestamp is the try's own, because receivers refuse old ones.
 func (s signer) sign(h http.Header, a *alert, now time.Time) error {
+	if len(s) == 0 {
+		return nil
+	}
 	var signatures []string
 	for _, key := range s {
 		signature, err := key.Sign(a.id, now, a.body)

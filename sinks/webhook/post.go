@@ -59,14 +59,17 @@ type poster struct {
 	host    string // what may be shown of url
 	headers map[string]string
 	timeout time.Duration
-	sign    signer
+	sign    signer // empty: nothing is signed
 	client  *http.Client
 }
 
 func newPoster(e Endpoint, dial dialer) (*poster, error) {
-	secrets, err := newSigner(e.Secret)
-	if err != nil {
-		return nil, err
+	var secrets signer
+	if e.Format == "standard" {
+		var err error
+		if secrets, err = newSigner(e.Secret); err != nil {
+			return nil, err
+		}
 	}
 	u, err := url.Parse(e.URL)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,6 +90,7 @@ type Audit struct {
 
 	topics   map[string]int64
 	rules    map[string]int64
+	refused  map[string]int64 // dead letters by stream, code and field
 	hits     int64
 	alerts   map[string]bool // ids
 	progress progress
@@ -137,7 +139,7 @@ type burial struct {
 func NewAudit() *Audit {
 	return &Audit{
 		requests: map[place]request{}, decisions: map[string]*decision{}, byID: map[string]*decision{}, dead: map[place]burial{},
-		labels: map[string]string{}, topics: map[string]int64{}, rules: map[string]int64{}, alerts: map[string]bool{},
+		labels: map[string]string{}, topics: map[string]int64{}, rules: map[string]int64{}, refused: map[string]int64{}, alerts: map[string]bool{},
 		position: map[string]map[int32]int64{},
 	}
 }
@@ -252,6 +254,8 @@ func (a *Audit) bury(r *kgo.Record) {
 	for _, h := range r.Headers {
 		headers[h.Key] = string(h.Value) // of several, ours is the last
 	}
+	what := []string{headers[event.HeaderErrorTopic], headers[event.HeaderCode], headers[event.HeaderField]}
+	a.refused[strings.TrimSpace(strings.Join(what, " "))]++
 	if headers[event.HeaderErrorTopic] != topicRefunds {
 		return
 	}

@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil && !errors.Is(err, ErrNotOK) && f.gone {
+		if err != nil && !errors.Is(err, ErrNotOK) && f.gone && f.logged() {
 			f.gone = false // the log tells more
 			fmt.Fprintf(o.Err, "The log is %s\n", f.path(logName))
 		}
@@ -85,7 +85,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return hint(fmt.Errorf("making the log: %w", err))
 	}
 	defer logFile.Close()
-	log := slog.New(newTee(logFile, say.warned, o.Verbose))
+	log := slog.New(newTee(logFile, say.told, o.Verbose))
 
 	s := &stage{o: o, folder: f, log: log, say: say, audit: NewAudit()}
 	defer s.close()
@@ -154,10 +154,12 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 	for _, note := range s.feeder.src.notes() {
 		s.say.note(note)
 	}
+	sum := s.summary(took, rows, rowsErr, left)
 	if s.o.Once && !s.feeder.ended.Load() {
-		left = "the shop, which was interrupted"
+		sum.OK = false
+		sum.Faults = append(sum.Faults, "interrupted: only a part was played")
 	}
-	return s.summary(took, rows, rowsErr, left), nil
+	return sum, nil
 }
 
 // patience is how long nothing may move before the demo gives up on something.

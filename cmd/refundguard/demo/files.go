@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,7 +40,15 @@ type files struct {
 	labels map[string]string
 }
 
+// wanted is what the data must be.
+const wanted = "--data names a folder with transactions.jsonl and refunds.jsonl, e.g. from refundguard gen"
+
 func openFiles(dir string) (*files, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("opening the data: %w (%s)", err, wanted)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("opening the data: %s is a file (%s)", dir, wanted)
+	}
 	f := &files{dir: dir, labels: map[string]string{}}
 	for order, in := range inputs {
 		l, err := openLines(filepath.Join(dir, in.stream+".jsonl"), in.stream, in.key, order)
@@ -51,12 +60,16 @@ func openFiles(dir string) (*files, error) {
 			err = l.first()
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w (a folder for --data holds transactions.jsonl and refunds.jsonl, e.g. from refundguard gen)", err)
+			err = fmt.Errorf("%w (%s)", err, wanted)
 		}
 		if err != nil {
 			f.close()
 			return nil, err
 		}
+	}
+	if !slices.ContainsFunc(f.open, func(l *lines) bool { return l.have }) {
+		f.close()
+		return nil, fmt.Errorf("the files in %s hold no records (%s)", dir, wanted)
 	}
 	if err := f.readLabels(filepath.Join(dir, shop.Labels+".jsonl")); err != nil {
 		f.close()
@@ -70,7 +83,7 @@ func (f *files) about() string { return f.dir }
 func (f *files) notes() (notes []string) {
 	for _, l := range f.open {
 		if l.odd > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %d lines hold no readable occurred_at (the first is line %d); they are sent as they are, at the time of the line before", l.path, l.odd, l.firstOdd))
+			notes = append(notes, fmt.Sprintf("%s: lines without a readable occurred_at: %d (the first is line %d); sent as they are, at the time of the line before", l.path, l.odd, l.firstOdd))
 		}
 	}
 	return notes

@@ -71,7 +71,7 @@ func TestFilesAreMergedByTime(t *testing.T) {
 	if f.labels["r1"] != "device_ring" {
 		t.Errorf("labels %v", f.labels)
 	}
-	if notes := strings.Join(f.notes(), "\n"); !strings.Contains(notes, "refunds.jsonl: 1 lines") || !strings.Contains(notes, "line 2") {
+	if notes := strings.Join(f.notes(), "\n"); !strings.Contains(notes, "refunds.jsonl: lines without a readable occurred_at: 1 ") || !strings.Contains(notes, "line 2") {
 		t.Errorf("notes %q", notes)
 	}
 }
@@ -83,6 +83,7 @@ func TestBadFilesAreRefused(t *testing.T) {
 		says  []string
 	}{
 		"nothing":    {map[string]string{}, []string{"transactions.jsonl", "refundguard gen"}},
+		"no records": {map[string]string{"transactions.jsonl": "\n", "refunds.jsonl": ""}, []string{"hold no records", "refundguard gen"}},
 		"no refunds": {map[string]string{"transactions.jsonl": good}, []string{"refunds.jsonl"}},
 		"another format": {map[string]string{"transactions.jsonl": "\n\nid,amount,currency\n", "refunds.jsonl": good},
 			[]string{"transactions.jsonl:3:", "one such object a line", "id,amount,currency"}},
@@ -103,6 +104,18 @@ func TestBadFilesAreRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestNoFolderOfData(t *testing.T) {
+	dir := folderOf(t, map[string]string{"refunds.jsonl": ""})
+	for path, says := range map[string]string{
+		filepath.Join(dir, "nope"):          "nope: no such file or directory (--data names a folder with transactions.jsonl",
+		filepath.Join(dir, "refunds.jsonl"): "refunds.jsonl is a file (--data names a folder",
+	} {
+		if _, err := openFiles(path); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v does not say %q", err, says)
+		}
 	}
 }
 

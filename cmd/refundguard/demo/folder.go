@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -15,7 +17,8 @@ type folder struct {
 	dir   string
 	rules string // the rules' folder, which may be elsewhere
 	lock  *os.File
-	gone  bool // removed by close
+	gone  bool            // removed by close
+	given map[string]bool // ids of the starter rules; nil where the rules are elsewhere
 }
 
 // marker tells a demo's folder from one that must not be emptied.
@@ -73,6 +76,9 @@ func (f *folder) open(starter fs.FS) error {
 		return nil
 	}
 	f.rules = filepath.Join(f.dir, "rules")
+	if f.given, err = ruleIDs(starter); err != nil {
+		return fmt.Errorf("reading the starter rules: %w", err)
+	}
 	if entries, err := os.ReadDir(f.rules); err == nil && len(entries) > 0 {
 		return nil
 	}
@@ -82,9 +88,32 @@ func (f *folder) open(starter fs.FS) error {
 	return nil
 }
 
+// ruleIDs finds the rules of files in canonical form.
+func ruleIDs(files fs.FS) (map[string]bool, error) {
+	ids := map[string]bool{}
+	return ids, fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		text, err := fs.ReadFile(files, path)
+		for _, found := range ruleID.FindAllSubmatch(text, -1) {
+			ids[string(found[1])] = true
+		}
+		return err
+	})
+}
+
+var ruleID = regexp.MustCompile(`(?m)^  - id: (\S+)$`)
+
 const logName = "refundguard.log"
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+// logged reports whether the log says anything.
+func (f *folder) logged() bool {
+	info, err := os.Stat(f.path(logName))
+	return err == nil && info.Size() > 0
+}
 
 // close gives the folder up; a temporary one is removed.
 func (f *folder) close() error {
@@ -101,12 +130,28 @@ func (f *folder) close() error {
 // hint adds what to do to errors whose own text doesn't tell.
 func hint(err error) error {
 	switch {
+	case errors.As(err, new(advised)):
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%w: free some space, or choose a folder on another disk with --dir", err)
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: choose a folder of yours with --dir", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: another program has that port; stop it, or leave the address out for a free one", err)
 	}
 	return err
+}
+
+// advised is an error that says itself what to do.
+type advised struct{ error }
+
+func (a advised) Unwrap() error { return a.error }
+
+// engineHint adds what to do where ClickHouse's engine can't be kept: its files
+// are not in the demo's folder, so that another --dir would not help.
+func (f *folder) engineHint(err error) error {
+	var at *fs.PathError
+	if !errors.As(err, &at) || at.Op == "fork/exec" || at.Path == f.dir || strings.HasPrefix(at.Path, f.dir+string(filepath.Separator)) {
+		return err
+	}
+	return advised{fmt.Errorf("%w: the ClickHouse engine is kept there; point XDG_CACHE_HOME to a folder that you may write to, with 1 GB free", err)}
 }

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -127,7 +128,7 @@ func (s *stage) countRows(ctx context.Context) (map[string]int64, error) {
 	}
 	rows := map[string]int64{}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("counting ClickHouse's rows: %s: %.300s", resp.Status, body)
+		return nil, fmt.Errorf("counting ClickHouse's rows: %s: %.300s", resp.Status, bytes.TrimSpace(body))
 	}
 	if err := json.Unmarshal(body, &rows); err != nil {
 		return nil, fmt.Errorf("counting ClickHouse's rows: %w in %.300s", err, body)

@@ -1,13 +1,22 @@
 package demo
 
 import (
+	"fmt"
+	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/rules/starter"
 )
 
 func TestSpeed(t *testing.T) {
@@ -86,6 +95,60 @@ func TestFolderKeepsRulesOnly(t *testing.T) {
 		if _, err := os.Stat(f.path(gone)); err == nil {
 			t.Errorf("%s of the last demo is still there", gone)
 		}
+	}
+}
+
+func TestEngineHint(t *testing.T) {
+	f := &folder{dir: "/here/demo"}
+	for path, says := range map[string]string{"/home/cache/lib": "XDG_CACHE_HOME", "/here/demo/clickhouse": "--dir", "/here/demo2": "XDG_CACHE_HOME"} {
+		err := hint(f.engineHint(fmt.Errorf("starting: %w", &fs.PathError{Op: "mkdir", Path: path, Err: syscall.EROFS})))
+		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "--dir") && strings.Contains(err.Error(), "XDG") {
+			t.Errorf("%s: %v does not say %s alone", path, err, says)
+		}
+	}
+}
+
+func TestStarterRulesAreKnown(t *testing.T) {
+	ids, err := ruleIDs(starter.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := rules.LoadFS(starter.FS, "starter", rules.Options{Schema: event.Builtin()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := set.Rules
+	if set.Transactions != nil {
+		all = append(all, set.Transactions.Rules...)
+	}
+	for _, r := range all {
+		if !ids[r.ID] {
+			t.Errorf("%s is not known as a starter rule", r.ID)
+		}
+	}
+	if len(ids) != len(all) {
+		t.Errorf("%d ids of %d rules", len(ids), len(all))
+	}
+}
+
+func TestLogForPeople(t *testing.T) {
+	var file strings.Builder
+	var told []string
+	log := slog.New(newTee(&file, func(_ slog.Level, line string) { told = append(told, line) }, false)).With("sink", "webhook")
+	log.Info("listening")
+	log.Info("rules reloaded", "ruleset", "sha256:1", "rules", 61)
+	log.Warn("it waits", "error", "connection\x1b[2J refused")
+	log.Error("refused", "ruleset", "sha256:1", "error", "mine.yaml:4:11: unknown name\n  |     when: resaon\n  |           ^")
+	want := []string{
+		"rules reloaded (sink webhook, rules 61)",
+		"warn: it waits (sink webhook): connection?[2J refused",
+		"error: refused (sink webhook):\nmine.yaml:4:11: unknown name\n  |     when: resaon\n  |           ^",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if lines := strings.Count(file.String(), "\n"); lines != 4 || !strings.Contains(file.String(), "sink=webhook ruleset=sha256:1") {
+		t.Errorf("%d lines in the file:\n%s", lines, file.String())
 	}
 }
 

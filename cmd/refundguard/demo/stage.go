@@ -92,7 +92,7 @@ func (s *stage) open(ctx context.Context) error {
 	s.say.stage("Starting ClickHouse (the first time it is fetched: 180 MB)")
 	s.server, err = local.Start(ctx, local.Config{Dir: s.folder.path("clickhouse"), Logger: s.log})
 	if err != nil {
-		return err
+		return s.folder.engineHint(err)
 	}
 	s.endpoints.Kafka = s.kafka.ListenAddrs()
 	s.endpoints.ClickHouse = s.server.Addr()

@@ -13,7 +13,8 @@ import (
 // Summary is what a demo came to.
 type Summary struct {
 	Outcomes        map[string]int64  `json:"outcomes"`
-	Rules           map[string]int64  `json:"rules"` // hits
+	Rules           map[string]int64  `json:"rules"`   // hits
+	Refused         map[string]int64  `json:"refused"` // dead letters, by topic, code and field
 	Events          int64             `json:"events"`
 	EventsPerSecond float64           `json:"events_per_second"`
 	Seconds         float64           `json:"seconds"`
@@ -40,7 +41,7 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 	t := s.audit.Tally()
 	c := s.receiver.Counts()
 	sum := &Summary{
-		Outcomes: t.Outcomes, Rules: t.Rules, Events: s.feeder.events.Load(), Seconds: math.Round(took.Seconds()*1000) / 1000,
+		Outcomes: t.Outcomes, Rules: t.Rules, Refused: t.Refused, Events: s.feeder.events.Load(), Seconds: math.Round(took.Seconds()*1000) / 1000,
 		ClickHouse: rows, Topics: t.Topics, Labels: t.Labels,
 		Alerts: Alerts{Raised: t.Alerts, Delivered: int64(c.Alerts), Repeats: int64(c.Repeats), Refused: int64(c.Refused)},
 	}
@@ -94,12 +95,13 @@ func (sum *Summary) print(w io.Writer, asJSON bool) error {
 %s events in %.1f s (%s a second)
 outcomes    %s
 rules       %s
+refused     %s
 attacks     %s
 alerts      %s raised, %s delivered
 ClickHouse  %s
 balance     %s
 %s
-`, number(sum.Events), sum.Seconds, number(int64(sum.EventsPerSecond)), outcomes(sum.Outcomes), top(sum.Rules, 100),
+`, number(sum.Events), sum.Seconds, number(int64(sum.EventsPerSecond)), outcomes(sum.Outcomes), top(sum.Rules, 100), top(sum.Refused, 100),
 		attacks(sum.Labels, sum.Honest), number(sum.Alerts.Raised), number(sum.Alerts.Delivered), top(sum.ClickHouse, 100), b, verdict)
 	return err
 }

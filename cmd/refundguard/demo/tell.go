@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +22,8 @@ type teller struct {
 	every    time.Duration
 
 	mu      sync.Mutex
-	warning string
+	warning string // the last one
+	news    string // the last line of the log that was told
 	waits   string
 	painted int // lines on the terminal that are to be painted over
 	open    bool
@@ -42,14 +45,18 @@ func (t *teller) stage(format string, args ...any) {
 
 func (t *teller) note(text string) { fmt.Fprintln(t.out, text) }
 
-// warned takes a line of the service's log that a person should see.
-func (t *teller) warned(line string) {
+// told takes a line of the service's log that a person should see; it may have
+// more lines below it.
+func (t *teller) told(level slog.Level, line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.warning == line {
+	if t.news == line {
 		return
 	}
-	t.warning = line
+	t.news = line
+	if level >= slog.LevelWarn {
+		t.warning = line
+	}
 	if !t.terminal || !t.open {
 		fmt.Fprintln(t.out, line)
 	}
@@ -117,8 +124,10 @@ func (t *teller) refresh(s *stage) {
 	if t.waits != "" {
 		lines = append(lines, "so far      "+t.waits)
 	}
-	if t.warning != "" {
-		lines = append(lines, "log         "+t.warning)
+	for i, line := range strings.Split(t.news, "\n") {
+		if t.news != "" {
+			lines = append(lines, [...]string{"log         ", "            "}[min(i, 1)]+line)
+		}
 	}
 	for _, line := range lines {
 		b.WriteString(clip(line, width(t.out)) + "\n")
@@ -127,20 +136,24 @@ func (t *teller) refresh(s *stage) {
 	_, _ = io.WriteString(t.out, b.String()) // a terminal that is gone is nobody's loss
 }
 
-// clip cuts a line to the terminal's width, so that it stays one line, and
-// takes out what a terminal would not print but obey: ids and messages come
-// from outside.
+// clip cuts a line to the terminal's width, so that it stays one line.
 func clip(line string, width int) string {
-	line = strings.Map(func(r rune) rune {
+	line = printable(line)
+	if width < 20 || utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	return string([]rune(line)[:width-1]) + "…"
+}
+
+// printable takes out what a terminal would not print but obey: ids and messages
+// come from outside.
+func printable(line string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return '?'
 	}, line)
-	if width < 20 || utf8.RuneCountInString(line) <= width {
-		return line
-	}
-	return string([]rune(line)[:width-1]) + "…"
 }
 
 // where says what can be looked at, and edited.
@@ -171,14 +184,17 @@ func (s *stage) panel(rate float64) []string {
 			state = "all sent"
 		}
 	}
-	c := s.receiver.Counts()
+	delivered := int64(s.receiver.Counts().Alerts)
 	lines := []string{
 		fmt.Sprintf("shop        %s, %s: %s events, %s a second", time.UnixMilli(s.feeder.now.Load()).UTC().Format("2006-01-02 15:04"), state, number(s.feeder.events.Load()), number(int64(rate))),
 		"outcomes    " + outcomes(t.Outcomes),
 		"rules       " + top(t.Rules, 6),
 		"attacks     " + attacks(t.Labels, &t.Honest),
 		fmt.Sprintf("balance     %s: %s", b, holds),
-		fmt.Sprintf("refused     %s dead letters", number(t.Topics[topicDeadLetters])),
+		"refused     " + top(t.Refused, 3),
+	}
+	if own := s.own(t.Rules); len(own) > 0 {
+		lines = slices.Insert(lines, 3, "yours       "+top(own, 6))
 	}
 	rows, err := s.countRows(context.Background())
 	if err != nil {
@@ -186,7 +202,7 @@ func (s *stage) panel(rate float64) []string {
 	} else {
 		lines = append(lines, "ClickHouse  "+top(rows, 10))
 	}
-	lines = append(lines, fmt.Sprintf("alerts      %s raised, %s delivered", number(t.Alerts), number(int64(c.Alerts))))
+	lines = append(lines, fmt.Sprintf("alerts      %s raised, %s delivered", number(max(t.Alerts, delivered)), number(delivered)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.lastAlert; a != nil {
@@ -198,54 +214,22 @@ func (s *stage) panel(rate float64) []string {
 // line is the same in short.
 func (s *stage) line(rate float64) string {
 	t := s.audit.Tally()
-	return fmt.Sprintf("%s: %s events (%s a second), %s; %s dead letters; %d of %d alerts delivered",
+	delivered := int64(s.receiver.Counts().Alerts) // the audit may not have read them yet
+	line := fmt.Sprintf("%s: %s events (%s a second), %s; %s dead letters; %d of %d alerts delivered",
 		time.UnixMilli(s.feeder.now.Load()).UTC().Format("2006-01-02"), number(s.feeder.events.Load()), number(int64(rate)),
-		outcomes(t.Outcomes), number(t.Topics[topicDeadLetters]), s.receiver.Counts().Alerts, t.Alerts)
-}
-
-// tee is a log to a file, of which warnings (or everything) go to a person too.
-type tee struct {
-	file  slog.Handler
-	short slog.Handler
-}
-
-func newTee(file io.Writer, person func(string), all bool) slog.Handler {
-	level := slog.LevelWarn
-	if all {
-		level = slog.LevelInfo
+		outcomes(t.Outcomes), number(t.Topics[topicDeadLetters]), delivered, max(t.Alerts, delivered))
+	if own := s.own(t.Rules); len(own) > 0 {
+		line += "; your rules: " + top(own, 6)
 	}
-	drop := func(groups []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey && len(groups) == 0 {
-			return slog.Attr{}
-		}
-		return a
-	}
-	return &tee{
-		file:  slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelInfo}),
-		short: slog.NewTextHandler(lineWriter(person), &slog.HandlerOptions{Level: level, ReplaceAttr: drop}),
-	}
+	return line
 }
 
-type lineWriter func(string)
-
-func (w lineWriter) Write(p []byte) (int, error) {
-	w(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
-}
-
-func (t *tee) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
-
-func (t *tee) Handle(ctx context.Context, r slog.Record) error {
-	if t.short.Enabled(ctx, r.Level) {
-		_ = t.short.Handle(ctx, r.Clone()) // lineWriter never fails
-	}
-	return t.file.Handle(ctx, r)
-}
-
-func (t *tee) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &tee{t.file.WithAttrs(attrs), t.short.WithAttrs(attrs)}
-}
-
-func (t *tee) WithGroup(name string) slog.Handler {
-	return &tee{t.file.WithGroup(name), t.short.WithGroup(name)}
+// own are the hits of rules that aren't the starter's: whoever writes one wants
+// to see it, and it seldom is among the most frequent.
+func (s *stage) own(rules map[string]int64) map[string]int64 {
+	hits := maps.Clone(rules)
+	maps.DeleteFunc(hits, func(rule string, _ int64) bool {
+		return s.folder.given == nil || s.folder.given[strings.TrimSuffix(rule, " (shadow)")]
+	})
+	return hits
 }

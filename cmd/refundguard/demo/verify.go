@@ -126,6 +126,7 @@ type Caught struct {
 type Tally struct {
 	Outcomes map[string]int64
 	Rules    map[string]int64
+	Refused  map[string]int64 // dead letters, by topic, code and field
 	Topics   map[string]int64
 	Labels   map[string]Caught
 	Honest   Caught // the refunds without a label, in the same way
@@ -140,7 +141,7 @@ func (a *Audit) Tally() Tally {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := Tally{
-		Outcomes: map[string]int64{"approve": 0, "review": 0, "reject": 0}, Rules: maps.Clone(a.rules), Topics: maps.Clone(a.topics),
+		Outcomes: map[string]int64{"approve": 0, "review": 0, "reject": 0}, Rules: maps.Clone(a.rules), Refused: maps.Clone(a.refused), Topics: maps.Clone(a.topics),
 		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), progress: a.progress, moved: a.moved,
 	}
 	for id, d := range a.decisions {
