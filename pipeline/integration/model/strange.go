@@ -20,11 +20,11 @@ type Strange struct {
 	Step      time.Duration // events are up to this apart
 	Customers int
 	Devices   int
-	NoTies    bool // each event has a time of its own
+	NoTies    bool  // each event has a time of its own
+	Now       int64 // event time, Unix milliseconds
 
 	t    testing.TB
 	rng  *rand.Rand
-	now  int64
 	n    int
 	paid []payment
 }
@@ -38,7 +38,7 @@ func NewStrange(t testing.TB, ruleFile string, seed uint64) *Strange {
 	return &Strange{
 		World: &World{Model: newModel(t, ruleFile, strangeRules, strangePolicy), Rules: ruleFile},
 		Step:  90 * time.Minute, Customers: 25, Devices: 5,
-		t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), Now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
 	}
 }
 
@@ -46,9 +46,9 @@ func NewStrange(t testing.TB, ruleFile string, seed uint64) *Strange {
 func (s *Strange) Next() {
 	switch {
 	case s.NoTies:
-		s.now += 1 + s.rng.Int64N(s.Step.Milliseconds())
+		s.Now += 1 + s.rng.Int64N(s.Step.Milliseconds())
 	case s.rng.IntN(4) > 0: // else: at the same time as the one before
-		s.now += s.rng.Int64N(s.Step.Milliseconds())
+		s.Now += s.rng.Int64N(s.Step.Milliseconds())
 	}
 	switch s.rng.IntN(20) {
 	case 0:
@@ -162,7 +162,7 @@ func (s *Strange) payment(p payment, status string) []byte {
 	f.str("currency", p.currency)
 	f.str("instrument_id", p.instrument)
 	f.str("status", status)
-	f.raw("occurred_at", s.time(s.now))
+	f.raw("occurred_at", s.time(s.Now))
 	f.raw("unknown", `{"deep":[1,{"a":null}]}`)
 	return f.object()
 }
@@ -173,7 +173,7 @@ func (s *Strange) update() {
 		return
 	}
 	p := s.paid[len(s.paid)-1-s.rng.IntN(min(30, len(s.paid)))]
-	s.now++ // two records of one transaction at one time would leave open which is the later
+	s.Now++ // two records of one transaction at one time would leave open which is the later
 	s.emit("transactions", p.customer, s.payment(p, s.oneOf("settled", "charged_back", "failed", "no_such_status")), IsUpdate)
 }
 
@@ -205,15 +205,15 @@ func (s *Strange) refund() {
 	f.str("reason", s.oneOf("not_received", "defective", "a_new_reason", ""))
 	f.raw("mfa", s.oneOf("true", "false", ""))
 	if s.percent(3) { // a clock that is ahead: decided as of Kafka's time, and held
-		f.raw("occurred_at", s.time(s.now+10*60_000))
-		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.now)}
+		f.raw("occurred_at", s.time(s.Now+10*60_000))
+		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.Now)}
 		if customer != "" {
 			r.Key = []byte(customer)
 		}
 		s.World.Add(s.t, r, IsEvent)
 		return
 	}
-	f.raw("occurred_at", s.time(s.now))
+	f.raw("occurred_at", s.time(s.Now))
 	s.emit("refunds", customer, f.object(), IsEvent)
 }
 
@@ -235,7 +235,7 @@ func (s *Strange) repeat() {
 		again.Value = bytes.Replace(again.Value, []byte(`"refund_id"`), []byte(` "refund_id"`), 1)
 		fate = "DUPLICATE_CONFLICT"
 	}
-	s.World.Sent = append(s.World.Sent, Sent{Record: again, At: s.now, Fate: fate})
+	s.World.Sent = append(s.World.Sent, Sent{Record: again, At: s.Now, Fate: fate})
 }
 
 // broken sends something that is no record of its stream.
@@ -244,7 +244,7 @@ func (s *Strange) broken() {
 	topic := s.oneOf("refunds", "refunds", "transactions")
 	good := strings.ReplaceAll(`{"X_id":"bad_N","customer_id":"cus_1","amount":"5.00","currency":"USD","occurred_at":"T"}`, "N", fmt.Sprint(s.n))
 	good = strings.Replace(good, "X", strings.TrimSuffix(topic, "s"), 1)
-	good = strings.Replace(good, "T", time.UnixMilli(s.now).UTC().Format(time.RFC3339), 1)
+	good = strings.Replace(good, "T", time.UnixMilli(s.Now).UTC().Format(time.RFC3339), 1)
 	kinds := []struct{ old, by, code string }{
 		{good, "", "EMPTY_RECORD"},
 		{good, good[:len(good)-5], "INVALID_JSON"},
@@ -264,7 +264,7 @@ func (s *Strange) broken() {
 	}
 	if topic == "transactions" {
 		kinds = append(kinds, struct{ old, by, code string }{
-			time.UnixMilli(s.now).UTC().Format(time.RFC3339), time.UnixMilli(s.now + 3600_000).UTC().Format(time.RFC3339), "EVENT_IN_FUTURE"})
+			time.UnixMilli(s.Now).UTC().Format(time.RFC3339), time.UnixMilli(s.Now + 3600_000).UTC().Format(time.RFC3339), "EVENT_IN_FUTURE"})
 	}
 	kind := kinds[s.rng.IntN(len(kinds))]
 	value := []byte(strings.Replace(good, kind.old, kind.by, 1))
@@ -272,7 +272,7 @@ func (s *Strange) broken() {
 		value = nil
 	}
 	s.World.Sent = append(s.World.Sent, Sent{
-		Record: &kgo.Record{Topic: topic, Key: []byte("cus_1"), Value: value, Timestamp: time.UnixMilli(s.now)},
-		At:     s.now, Fate: kind.code,
+		Record: &kgo.Record{Topic: topic, Key: []byte("cus_1"), Value: value, Timestamp: time.UnixMilli(s.Now)},
+		At:     s.Now, Fate: kind.code,
 	})
 }
