@@ -35,8 +35,10 @@ type apache struct {
 	dir   string
 	watch io.WriteCloser
 
-	port, securePort int
-	back, door       int // where a proxy reaches the broker, and where clients are told to find the proxy
+	port       int
+	securePort int
+	back       int // where a proxy reaches the broker
+	door       int // where the proxy listens, so that clients are told to come there
 
 	java *exec.Cmd
 	exit chan error // what the java process ended with

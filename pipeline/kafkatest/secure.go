@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -57,7 +58,7 @@ func (c *Cluster) Secure() Secure {
 			return made.Error()
 		})
 	}
-	return Secure{Addr: local(a.securePort), CAFile: filepath.Join(a.dir, "ca.pem"),
+	return Secure{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(a.securePort)), CAFile: filepath.Join(a.dir, "ca.pem"),
 		Username: secureUser, Password: securePassword}
 }
 
