@@ -76,8 +76,8 @@
 //	go test -run '^$' -bench . ./rules/window
 //
 // On 4 cores at 2 GHz, with one column of amounts, keys of 16 bytes and one
-// writer or reader, in ns. Warm is 256 keys in turn, cold 131,072 or 262,144 in no order, each key's name and record
-// being far from the cache.
+// writer or reader, in ns. Warm is 256 keys in turn, cold 131,072 or 262,144 in
+// no order, each key's name and record being far from the cache.
 //
 //	                                    warm     cold
 //	insert, in order, with expiry         84    1,110
