@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
@@ -99,9 +100,9 @@ func (s *session) readAlerts(ctx context.Context, d *derived) error {
 		return err
 	}
 	for id, sp := range spans {
-		d.begins(id, sp.from)
+		d.begins(id, sp.From)
 	}
-	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
+	err = kafka.ReadRanges(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		a, err := event.ParseAlert(r.Value)
 		if err != nil {
 			return nil
@@ -125,7 +126,7 @@ func (s *session) readAlerts(ctx context.Context, d *derived) error {
 }
 
 // wholeTopic is all that a topic holds.
-func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]span, error) {
+func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]kafka.Span, error) {
 	starts, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {
 		return nil, fmt.Errorf("asking where %s begins: %w", topic, err)
@@ -137,10 +138,10 @@ func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
-	spans := map[int32]span{}
+	spans := map[int32]kafka.Span{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
-		spans[o.Partition] = span{first.Offset, o.Offset}
+		spans[o.Partition] = kafka.Span{From: first.Offset, To: o.Offset}
 	})
 	return spans, nil
 }
