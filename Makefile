@@ -13,10 +13,10 @@ BROKER := $$($(GO) list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImp
 	| awk '/pipeline\/kafkatest/ {print $$NF}')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check lint bench fuzz clean
+.PHONY: help demo build test check lint bench fault fault-long fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## everything on this machine: Kafka, ClickHouse, the service, a shop's year
 	./bin/refundguard demo $(ARGS)
@@ -39,6 +39,17 @@ lint: ## formatting, vet, staticcheck
 
 bench: build ## speed of the engine alone, and through a broker
 	./bin/refundguard bench $(ARGS)
+
+# Both break the program that is shipped, on the real Kafka. They end in time
+# whatever happens: no fault begins after -for, and waiting is bounded.
+fault: ## kills, zombies, torn networks, dead brokers under load; a report in bin/fault (under 8 minutes)
+	$(GO) test $(RACE) ./pipeline/fault -run TestFaults -count=1 -v -timeout 15m -args -build="$(RACE)" \
+		-kills 30 -zombies 8 -proxy 20 -broker 3 -for 5m -report $(CURDIR)/bin/fault $(ARGS)
+
+fault-long: ## 370 faults; its report is kept in pipeline/fault (half an hour)
+	$(GO) test ./pipeline/fault -run TestFaults -count=1 -v -timeout 90m -args \
+		-kills 200 -zombies 50 -proxy 100 -broker 20 -for 60m -rate 300 -report $(CURDIR)/bin/fault $(ARGS)
+	cp bin/fault/report.md pipeline/fault/report.md
 
 fuzz: ## every fuzzer for FUZZTIME (10s)
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -144,7 +145,7 @@ func (s *session) readInputAgain(ctx context.Context, in *input, to map[int32]in
 	if err != nil {
 		return fmt.Errorf("asking where %s begins: %w", topic, err)
 	}
-	spans, cut := map[int32]span{}, map[int32]bool{}
+	spans, cut := map[int32]kafka.Span{}, map[int32]bool{}
 	for id, end := range to {
 		o, ok := starts.Lookup(topic, id)
 		if !ok || o.Err != nil {
@@ -153,7 +154,7 @@ func (s *session) readInputAgain(ctx context.Context, in *input, to map[int32]in
 		if o.Offset > 0 && o.Offset >= end {
 			return fmt.Errorf("%s partition %d holds nothing from before the reload any more", topic, id)
 		}
-		spans[id], cut[id] = span{o.Offset, end}, o.Offset > 0
+		spans[id], cut[id] = kafka.Span{From: o.Offset, To: end}, o.Offset > 0
 	}
 	decoder := event.NewDecoder(in.stream, decode.limits)
 	b := &batch{}
@@ -171,7 +172,7 @@ func (s *session) readInputAgain(ctx context.Context, in *input, to map[int32]in
 		b = &batch{}
 		return f.send(ctx, s.reader, fillPiece{records: records})
 	}
-	err = readRange(ctx, s.cfg.options, topic, spans, func(raw *kgo.Record) error {
+	err = kafka.ReadRanges(ctx, s.cfg.options, topic, spans, func(raw *kgo.Record) error {
 		b.records = append(b.records, record{part: in.partitions[raw.Partition], raw: raw})
 		if len(b.records) < fillRecords {
 			return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
@@ -99,14 +100,14 @@ func (s *session) readAlerts(ctx context.Context, d *derived, state *savedState)
 	}
 	ends := map[int32]int64{}
 	for id, sp := range spans {
-		from, cut := state.goesOn(sp.from, state.alerts(id))
-		ends[id], spans[id] = sp.to, span{from, sp.to}
+		from, cut := state.goesOn(sp.From, state.alerts(id))
+		ends[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 		d.begins(id, cut)
 	}
 	if d == nil {
 		return ends, nil
 	}
-	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
+	err = kafka.ReadRanges(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		a, err := event.ParseAlert(r.Value)
 		if err != nil {
 			return nil
@@ -130,7 +131,7 @@ func (s *session) readAlerts(ctx context.Context, d *derived, state *savedState)
 }
 
 // wholeTopic is all that a topic holds.
-func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]span, error) {
+func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]kafka.Span, error) {
 	starts, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {
 		return nil, fmt.Errorf("asking where %s begins: %w", topic, err)
@@ -142,10 +143,10 @@ func wholeTopic(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
-	spans := map[int32]span{}
+	spans := map[int32]kafka.Span{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
-		spans[o.Partition] = span{first.Offset, o.Offset}
+		spans[o.Partition] = kafka.Span{From: first.Offset, To: o.Offset}
 	})
 	return spans, nil
 }

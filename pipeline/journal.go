@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -49,16 +50,16 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
-	spans, cut := map[int32]span{}, map[int32]bool{}
+	spans, cut := map[int32]kafka.Span{}, map[int32]bool{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
 		from, missing := state.goesOn(first.Offset, state.journal(o.Partition))
-		spans[o.Partition] = span{from, o.Offset}
+		spans[o.Partition] = kafka.Span{From: from, To: o.Offset}
 		j.ends[o.Partition] = o.Offset
 		cut[o.Partition] = missing
 		d.begins(o.Partition, missing)
 	})
-	err = readRange(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
+	err = kafka.ReadRanges(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		dec, err := event.ParseDecision(r.Value)
 		if err != nil {
 			return fatalf("the journal %s holds a record at partition %d offset %d that is not a decision (%w): nothing else may write there", topic, r.Partition, r.Offset, err)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline/kafka"
 )
 
 // Balance counts what became of every record of the refunds topic. After every
@@ -131,7 +133,7 @@ func lastProgress(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, topic s
 	for back := int64(16); ; back *= 8 {
 		from := max(first.Offset, end.Offset-back)
 		var last *kgo.Record
-		err := readRange(ctx, opts, topic, map[int32]span{0: {from, end.Offset}}, func(r *kgo.Record) error {
+		err := kafka.ReadRanges(ctx, opts, topic, map[int32]kafka.Span{0: {From: from, To: end.Offset}}, func(r *kgo.Record) error {
 			last = r
 			return nil
 		})
@@ -156,59 +158,6 @@ func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// span is a range of offsets [from, to).
-type span struct{ from, to int64 }
-
-// readRange reads the committed records of some ranges of a topic, in order
-// per partition, until each is read to its end.
-func readRange(ctx context.Context, opts []kgo.Opt, topic string, spans map[int32]span, each func(*kgo.Record) error) error {
-	offsets := map[int32]kgo.Offset{}
-	left := map[int32]int64{}
-	for id, s := range spans {
-		if s.to > s.from {
-			offsets[id] = kgo.NewOffset().At(s.from)
-			left[id] = s.to
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, opts...),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()))...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	for len(left) > 0 {
-		fetches := cl.PollFetches(ctx)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := fetches.Err(); err != nil {
-			return err
-		}
-		var failed error
-		fetches.EachRecord(func(r *kgo.Record) {
-			to, open := left[r.Partition]
-			if !open || failed != nil {
-				return
-			}
-			if r.Offset < to && !r.Attrs.IsControl() {
-				failed = each(r)
-			}
-			if r.Offset+1 >= to {
-				delete(left, r.Partition)
-			}
-		})
-		if failed != nil {
-			return failed
 		}
 	}
 	return nil

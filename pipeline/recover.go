@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -200,6 +201,10 @@ func (s *session) forgotten() {
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context, past *journal) error {
 	if n := len(past.decided); n > 0 {
+		// Another instance may have begun since the progress was looked for.
+		if last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err != nil || last != nil {
+			return firstError(err, errors.New("the first progress was written while it was looked for: starting over"))
+		}
 		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}

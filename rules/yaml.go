@@ -152,17 +152,5 @@ func (r *reader) text(n ast.Node, what string) (text, bool) {
 }
 
 func describe(n ast.Node) string {
-	switch n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a mapping"
-	case *ast.SequenceNode:
-		return "a list"
-	case *ast.NullNode:
-		return "empty"
-	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
-		return "a YAML anchor or alias, which rule files don't have (use macros)"
-	case *ast.TagNode:
-		return "a YAML tag"
-	}
-	return "a single value"
+	return yamltree.Describe(n, "rule files don't have (use macros)")
 }

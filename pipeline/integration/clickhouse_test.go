@@ -13,6 +13,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
@@ -130,11 +131,11 @@ var fingerprints = map[string]string{
 	"unreadable":   `SELECT toString(count()) FROM refundguard.unreadable`,
 }
 
-// stored waits until each table has the fingerprint that follows from the
+// stores waits until each table has the fingerprint that follows from the
 // topics, and fails with what it has instead.
-func (c *comparison) stored(w *warehouse) {
+func (w *warehouse) stores(c *model.Comparison, topics model.Topics) {
 	c.Helper()
-	want := c.fingerprints()
+	want := fingerprintsOf(c, topics)
 	conn := w.open()
 	got := make(map[string]string)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -159,24 +160,24 @@ func (c *comparison) stored(w *warehouse) {
 	c.Logf("the sink said:\n%s", w.log)
 }
 
-func (c *comparison) fingerprints() map[string]string {
+func fingerprintsOf(c *model.Comparison, topics model.Topics) map[string]string {
 	var amount, score int64
 	hits := 0
 	outcomes := make(map[string]int)
-	for _, d := range c.decisions {
-		amount += units(c.T, d.Amount)
+	for _, d := range c.Decisions {
+		amount += model.Units(c.T, d.Amount)
 		score += d.Score
 		hits += len(d.Hits)
 		outcomes[d.Outcome]++
 	}
 	sum := strings.TrimRight(strings.TrimRight(fmt.Sprintf("%d.%04d", amount/10_000, amount%10_000), "0"), ".")
-	letters, length := c.cluster.ReadCommitted("dead-letters"), 0
+	letters, length := topics.ReadCommitted("dead-letters"), 0
 	for _, r := range letters {
 		length += len(r.Value)
 	}
-	alerts := len(c.cluster.ReadCommitted("alerts"))
+	alerts := len(topics.ReadCommitted("alerts"))
 	return map[string]string{
-		"decisions": fmt.Sprintf("%d %d %s %d %d %d %d", len(c.decisions), len(c.decisions), sum, score,
+		"decisions": fmt.Sprintf("%d %d %s %d %d %d %d", len(c.Decisions), len(c.Decisions), sum, score,
 			outcomes["approve"], outcomes["review"], outcomes["reject"]),
 		"hits":         fmt.Sprintf("%d %d", hits, hits),
 		"alerts":       fmt.Sprintf("%d %d", alerts, alerts),
@@ -204,7 +205,7 @@ func TestClickHouseHasWhatTheTopicsSay(t *testing.T) {
 	sv.stop()
 	s.write(1)
 	c := s.finish(start(t, s.settings))
-	c.stored(w)
+	w.stores(c, s.cluster)
 	stop()
 }
 
@@ -214,7 +215,7 @@ func TestClickHouseHasTheRetailYear(t *testing.T) {
 	s.write(1)
 	stop := w.fill()
 	c := s.finish(start(t, s.settings))
-	c.stored(w)
+	w.stores(c, s.cluster)
 	stop()
 }
 
@@ -222,11 +223,11 @@ func TestClickHouseHasTheRetailYear(t *testing.T) {
 // tables are partitioned by month, and a server takes inserts into a hundred
 // partitions at most unless it is told otherwise.
 func TestClickHouseTakesEventsOfAnyAge(t *testing.T) {
-	w := &world{model: newModel(t, strangeRuleFile, strangeRules, strangePolicy), rules: strangeRuleFile}
+	w := model.NewStrange(t, strangeRuleFile, 0).World
 	for i := range 360 {
 		at := time.Date(1995, time.Month(1+i), 1, 0, 0, 0, 0, time.UTC)
-		w.add(t, &kgo.Record{Topic: "refunds", Value: fmt.Appendf(nil,
-			`{"refund_id":"r%d","customer_id":"c%d","amount":1,"currency":"USD","occurred_at":%d}`, i, i%7, at.UnixMilli())}, isEvent)
+		w.Add(t, &kgo.Record{Topic: "refunds", Value: fmt.Appendf(nil,
+			`{"refund_id":"r%d","customer_id":"c%d","amount":1,"currency":"USD","occurred_at":%d}`, i, i%7, at.UnixMilli())}, model.IsEvent)
 	}
 	s := newScene(t, w, 1)
 	warehouse := newWarehouse(t, s.cluster.Brokers())
@@ -234,6 +235,6 @@ func TestClickHouseTakesEventsOfAnyAge(t *testing.T) {
 	s.write(1)
 	c := s.finish(start(t, s.settings))
 	stop := warehouse.fill()
-	c.stored(warehouse)
+	warehouse.stores(c, s.cluster)
 	stop()
 }

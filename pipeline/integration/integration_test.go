@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
@@ -17,26 +18,26 @@ import (
 type scene struct {
 	*testing.T
 	cluster  *kafkatest.Cluster
-	world    *world
+	world    *model.World
 	settings settings
 	written  int
 }
 
-func newScene(t *testing.T, w *world, partitions int32) *scene {
+func newScene(t *testing.T, w *model.World, partitions int32) *scene {
 	t.Helper()
 	cluster := kafkatest.Start(t)
 	cluster.CreateTopics(partitions, nil, "refunds", "transactions")
 	return &scene{T: t, cluster: cluster, world: w,
-		settings: settings{Brokers: cluster.Brokers(), Rules: w.rules, DecideFrom: "earliest", State: t.TempDir()}}
+		settings: settings{Brokers: cluster.Brokers(), Rules: w.Rules, DecideFrom: "earliest", State: t.TempDir()}}
 }
 
 // next are the records up to the given share of all, and those of the same
 // event time as the last of them: what is decided at the end of the streams has
 // seen everything of its time.
-func (s *scene) next(share float64) []sent {
-	all := s.world.sent
+func (s *scene) next(share float64) []model.Sent {
+	all := s.world.Sent
 	end := min(max(s.written, int(share*float64(len(all)))), len(all))
-	for end > 0 && end < len(all) && all[end].at == all[end-1].at {
+	for end > 0 && end < len(all) && all[end].At == all[end-1].At {
 		end++
 	}
 	next := all[s.written:end]
@@ -49,7 +50,7 @@ func (s *scene) write(share float64) {
 	s.Helper()
 	var records []*kgo.Record
 	for _, next := range s.next(share) {
-		records = append(records, next.record)
+		records = append(records, next.Record)
 	}
 	s.cluster.Produce(records...)
 }
@@ -77,10 +78,10 @@ func (s *scene) feed(share float64) {
 			s.Fatalf("feed: %v", err)
 		}
 	}
-	for lot := 0; float64(s.written) < share*float64(len(s.world.sent)); lot++ {
+	for lot := 0; float64(s.written) < share*float64(len(s.world.Sent)); lot++ {
 		byTopic := make(map[string][]*kgo.Record)
-		for _, next := range s.next(float64(s.written+40) / float64(len(s.world.sent))) {
-			byTopic[next.record.Topic] = append(byTopic[next.record.Topic], next.record)
+		for _, next := range s.next(float64(s.written+40) / float64(len(s.world.Sent))) {
+			byTopic[next.Record.Topic] = append(byTopic[next.Record.Topic], next.Record)
 		}
 		transact(kgo.TryCommit, byTopic["transactions"]...)
 		if lot%3 == 0 {
@@ -95,8 +96,8 @@ func (s *scene) feed(share float64) {
 func (s *scene) untilCaughtUp(sv *service) {
 	s.Helper()
 	written := make(map[string]int)
-	for _, w := range s.world.sent[:s.written] {
-		written[w.record.Topic]++
+	for _, w := range s.world.Sent[:s.written] {
+		written[w.Record.Topic]++
 	}
 	for topic, n := range written {
 		sv.until("what was written to "+topic, func() bool { return len(s.cluster.ReadCommitted(topic)) == n })
@@ -105,14 +106,14 @@ func (s *scene) untilCaughtUp(sv *service) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	var last progress
+	var last model.Progress
 	defer func() {
 		if s.Failed() {
 			s.Logf("written: %v; the inputs end at %v; the last progress is %+v", written, ends, last)
 		}
 	}()
 	sv.until("the inputs' end", func() bool {
-		last = lastProgress(s, s.cluster)
+		last = model.LastProgress(s, s.cluster)
 		applied := 0
 		for _, stream := range last.Streams {
 			for partition, at := range stream.Partitions {
@@ -126,19 +127,19 @@ func (s *scene) untilCaughtUp(sv *service) {
 }
 
 // finish waits until the service has done everything, ends it and compares.
-func (s *scene) finish(sv *service) *comparison {
+func (s *scene) finish(sv *service) *model.Comparison {
 	s.Helper()
 	s.untilCaughtUp(sv)
 	sv.stop()
-	return compare(s.T, s.cluster, s.world)
+	return model.Compare(s.T, s.cluster, s.world)
 }
 
 // crashes writes all of the world, lets the service die at one step of a
 // transaction after the other, and then end its work.
-func (s *scene) crashes() *comparison {
+func (s *scene) crashes() *model.Comparison {
 	s.Helper()
 	s.write(1)
-	refunds := s.world.count("refunds", isEvent)
+	refunds := s.world.Count("refunds", model.IsEvent)
 	halfway := 0
 	for _, step := range deaths {
 		settings := s.settings
@@ -169,7 +170,7 @@ var deaths = []death{
 }
 
 // orderly stops the service half-way, and starts it again.
-func (s *scene) orderly() *comparison {
+func (s *scene) orderly() *model.Comparison {
 	s.Helper()
 	s.write(0.5)
 	adm := admin(s.cluster)
@@ -184,12 +185,12 @@ func TestRetailYear(t *testing.T) {
 	s := newScene(t, retailWorld(t), 3)
 	s.write(1)
 	c := s.finish(start(t, s.settings))
-	c.checkAllPublished()
+	checkAllPublished(c)
 }
 
 func TestRetailYearWithCrashes(t *testing.T) {
 	c := newScene(t, retailWorld(t), 3).crashes()
-	c.checkAllPublished()
+	checkAllPublished(c)
 }
 
 // TestRetailYearFromTheMiddle leaves the first half of the year undecided: it
@@ -197,35 +198,35 @@ func TestRetailYearWithCrashes(t *testing.T) {
 func TestRetailYearFromTheMiddle(t *testing.T) {
 	w := retailWorld(t)
 	from := time.Date(2010, 6, 1, 0, 0, 0, 0, time.UTC)
-	w.model.from = from.UnixMilli()
+	w.Model.From = from.UnixMilli()
 	s := newScene(t, w, 2)
 	s.settings.DecideFrom = from.Format(time.RFC3339)
 	s.write(1)
 	c := s.finish(start(t, s.settings))
 	for refund, columns := range published(t) {
-		if d, decided := c.decisions[refund]; decided {
-			seen := d.seen(t)
-			checkPublished(t, refund, columns, seen.features, seen.hits)
+		if d, decided := c.Decisions[refund]; decided {
+			seen := d.Seen(t)
+			checkPublished(t, refund, columns, seen.Features, seen.Hits)
 		}
 	}
-	if history := lastProgress(t, s.cluster).Balance.History; history == 0 || len(c.decisions) == 0 {
-		t.Errorf("%d refunds are history and %d decided", history, len(c.decisions))
+	if history := model.LastProgress(t, s.cluster).Balance.History; history == 0 || len(c.Decisions) == 0 {
+		t.Errorf("%d refunds are history and %d decided", history, len(c.Decisions))
 	}
 }
 
 // checkAllPublished compares all decisions with the figures that come with the
 // data set.
-func (c *comparison) checkAllPublished() {
+func checkAllPublished(c *model.Comparison) {
 	c.Helper()
 	rows := published(c.T)
 	for refund, columns := range rows {
-		d, decided := c.decisions[refund]
+		d, decided := c.Decisions[refund]
 		if !decided {
 			c.Errorf("refund %s is not decided", refund)
 			continue
 		}
-		seen := d.seen(c.T)
-		checkPublished(c.T, refund, columns, seen.features, seen.hits)
+		seen := d.Seen(c.T)
+		checkPublished(c.T, refund, columns, seen.Features, seen.Hits)
 	}
 	c.Logf("%d refunds agree with the data set", len(rows))
 }

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-const retailRuleFile = "testdata/rules/retail.yaml"
+	"github.com/refundguard/refundguard/pipeline/integration/model"
+)
 
 // retailDir is the folder of the real shop's year, which is not part of the
 // project.
@@ -36,12 +36,12 @@ func readLines(t testing.TB, file string) [][]byte {
 	return lines
 }
 
-func retailModel(t testing.TB) *model {
+func retailModel(t testing.TB) *model.Model {
 	t.Helper()
-	m := newModel(t, retailRuleFile, retailRules, retailPolicy)
+	m := model.Retail(t, retailRuleFile)
 	for _, stream := range []string{"transactions", "refunds"} {
 		for _, line := range readLines(t, filepath.Join(retailDir(t), stream+".jsonl")) {
-			m.add(stream, parseRecord(t, line))
+			m.AddLine(t, stream, line)
 		}
 	}
 	return m
@@ -86,7 +86,7 @@ func publishedFeatures(t testing.TB, columns map[string]string) map[string]strin
 			}
 			past := stream + ".by(customer_id)" + window
 			features[past+".count()"] = columns[column+"_count_"+w]
-			features[past+".sum(amount)"] = fmt.Sprint(units(t, columns[column+"_sum_"+w]))
+			features[past+".sum(amount)"] = fmt.Sprint(model.Units(t, columns[column+"_sum_"+w]))
 		}
 	}
 	return features
@@ -112,10 +112,10 @@ func checkPublished(t testing.TB, refund string, columns map[string]string, feat
 func TestModelAgreesWithTheDataSet(t *testing.T) {
 	m, rows := retailModel(t), published(t)
 	outcomes := make(map[string]int)
-	for refund, d := range m.decideAll() {
-		outcomes[d.outcome]++
+	for refund, d := range m.DecideAll() {
+		outcomes[d.Outcome]++
 		if columns, ok := rows[refund]; ok {
-			checkPublished(t, refund, columns, d.features, d.hits)
+			checkPublished(t, refund, columns, d.Features, d.Hits)
 			delete(rows, refund)
 		}
 	}

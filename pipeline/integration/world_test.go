@@ -7,75 +7,42 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
-// world is everything that is written to the input topics, and the model of
-// what must come of it.
-type world struct {
-	sent  []sent // in event-time order
-	model *model
-	rules string // folder
-}
-
-// sent is one record for an input topic.
-type sent struct {
-	record *kgo.Record
-	at     int64 // event time
-	fate   string
-}
-
-// The fates, beside the codes of dead letters.
 const (
-	isEvent     = "event"
-	isDuplicate = "duplicate"
-	isUpdate    = "update" // of a transaction's status
+	strangeRuleFile = "testdata/rules/strange.yaml"
+	retailRuleFile  = "testdata/rules/retail.yaml"
 )
 
-// count is how many records of the topic have this fate; every fate for "".
-func (w *world) count(topic, fate string) (n int) {
-	for _, s := range w.sent {
-		if s.record.Topic == topic && (fate == "" || s.fate == fate) {
-			n++
-		}
-	}
-	return n
+// strangeWorld has some n events, 45 minutes apart in the mean; the same seed
+// gives the same ones.
+func strangeWorld(t testing.TB, seed uint64, n int) *model.World {
+	t.Helper()
+	return strangeWorldAt(t, seed, n, 90*time.Minute)
 }
 
-// add enters a good record into the world and into the model.
-func (w *world) add(t testing.TB, r *kgo.Record, fate string) {
+// strangeWorldAt has events that are up to step apart.
+func strangeWorldAt(t testing.TB, seed uint64, n int, step time.Duration) *model.World {
 	t.Helper()
-	event := parseRecord(t, r.Value)
-	s := sent{record: r, at: event.at, fate: fate}
-	if r.Timestamp.IsZero() {
-		// Kafka has it a moment later. What happened long ago is read like that
-		// from a topic that was kept.
-		r.Timestamp = time.UnixMilli(event.at + 250)
+	s := model.NewStrange(t, strangeRuleFile, seed)
+	s.Step = step
+	for range n {
+		s.Next()
 	}
-	if event.at > r.Timestamp.UnixMilli()+5*60_000 {
-		event.at, event.held = r.Timestamp.UnixMilli(), true
-		s.at = event.at
-	}
-	switch fate {
-	case isEvent:
-		w.model.add(r.Topic, event)
-	case isUpdate:
-		w.model.add("updates", event)
-	}
-	w.sent = append(w.sent, s)
+	return s.World
 }
 
 // retailWorld is the real shop's year.
-func retailWorld(t testing.TB) *world {
+func retailWorld(t testing.TB) *model.World {
 	t.Helper()
-	w := &world{model: newModel(t, retailRuleFile, retailRules, retailPolicy), rules: retailRuleFile}
+	w := &model.World{Model: model.Retail(t, retailRuleFile), Rules: retailRuleFile}
 	for _, topic := range []string{"transactions", "refunds"} {
 		for _, r := range kafkatest.Lines(t, topic, "customer_id", filepath.Join(retailDir(t), topic+".jsonl")) {
-			w.add(t, r, isEvent)
+			w.Add(t, r, model.IsEvent)
 		}
 	}
-	slices.SortStableFunc(w.sent, func(a, b sent) int { return cmp.Compare(a.at, b.at) })
+	slices.SortStableFunc(w.Sent, func(a, b model.Sent) int { return cmp.Compare(a.At, b.At) })
 	return w
 }

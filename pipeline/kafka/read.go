@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,43 +33,70 @@ func Read(ctx context.Context, options []kgo.Opt, topic string, since time.Time,
 	if err != nil {
 		return fmt.Errorf("asking where %s begins: %w", topic, err)
 	}
-	from, left := map[int32]kgo.Offset{}, map[int32]int64{}
+	spans := map[int32]Span{}
 	for id, end := range ends[topic] {
 		start := starts[topic][id]
-		switch err := firstError(end.Err, start.Err); {
+		switch err := cmp.Or(end.Err, start.Err); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			return fmt.Errorf("reading %s: %w", topic, ErrNoTopic)
 		case err != nil:
 			return fmt.Errorf("asking for the offsets of %s partition %d: %w", topic, id, err)
-		case start.Offset >= 0 && start.Offset < end.Offset: // -1: nothing is that late
-			from[id], left[id] = kgo.NewOffset().At(start.Offset), end.Offset
+		case start.Offset >= 0: // -1: nothing is that late
+			spans[id] = Span{start.Offset, end.Offset}
+		}
+	}
+	var failed error // each's own, which is no fault of reading
+	err = ReadRanges(ctx, options, topic, spans, func(r *kgo.Record) error {
+		failed = each(r)
+		return failed
+	})
+	if err != nil && failed == nil {
+		return fmt.Errorf("reading %s: %w", topic, err)
+	}
+	return err
+}
+
+// Span is a range of offsets [From, To).
+type Span struct{ From, To int64 }
+
+// ReadRanges gives the committed records of some ranges of a topic, by
+// partition, until each is read to its end. Those of a partition come in order.
+// An error of each ends it and is returned.
+func ReadRanges(ctx context.Context, options []kgo.Opt, topic string, spans map[int32]Span, each func(*kgo.Record) error) error {
+	offsets := map[int32]kgo.Offset{}
+	left := map[int32]int64{}
+	for id, s := range spans {
+		if s.To > s.From {
+			offsets[id] = kgo.NewOffset().At(s.From)
+			left[id] = s.To
 		}
 	}
 	if len(left) == 0 {
 		return nil
 	}
 	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, options...),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())...)
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()))...)
 	if err != nil {
-		return fmt.Errorf("kafka client: %w", err)
+		return err
 	}
 	defer cl.Close()
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
-		if err := firstError(ctx.Err(), fetches.Err()); err != nil {
-			return fmt.Errorf("reading %s: %w", topic, err)
+		if err := cmp.Or(ctx.Err(), fetches.Err()); err != nil {
+			return err
 		}
 		var failed error
 		fetches.EachRecord(func(r *kgo.Record) {
-			end, open := left[r.Partition]
+			to, open := left[r.Partition]
 			if !open || failed != nil {
 				return
 			}
-			if r.Offset < end && !r.Attrs.IsControl() {
+			if r.Offset < to && !r.Attrs.IsControl() {
 				failed = each(r)
 			}
-			if r.Offset+1 >= end {
+			if r.Offset+1 >= to {
 				delete(left, r.Partition)
 			}
 		})
@@ -84,13 +112,4 @@ func startsSince(ctx context.Context, adm *kadm.Client, topic string, since time
 		return adm.ListStartOffsets(ctx, topic)
 	}
 	return adm.ListOffsetsAfterMilli(ctx, since.UnixMilli(), topic)
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -57,6 +57,18 @@ func Start(t testing.TB) *Cluster {
 // Brokers are the seed addresses. They stay the same over Restart.
 func (c *Cluster) Brokers() []string { return []string{c.broker.addr()} }
 
+// Proxied is for a test that puts a proxy before the real broker: the proxy
+// listens on door, where clients that come that way are told to go, and passes
+// everything on to back.
+func (c *Cluster) Proxied() (door, back string) {
+	c.t.Helper()
+	a, ok := c.broker.(*apache)
+	if !ok {
+		c.t.Skip("kafkatest: a proxy is put before the real broker only")
+	}
+	return local(a.door), local(a.back)
+}
+
 // Stop ends the broker in good order. Clients see refused connections until
 // Restart.
 func (c *Cluster) Stop() {

@@ -35,7 +35,10 @@ type apache struct {
 	dir   string
 	watch io.WriteCloser
 
-	port, securePort int
+	port       int
+	securePort int
+	back       int // where a proxy reaches the broker
+	door       int // where the proxy listens, so that clients are told to come there
 
 	java *exec.Cmd
 	exit chan error // what the java process ended with
@@ -84,17 +87,17 @@ func (a *apache) startWatchdog() error {
 }
 
 func (a *apache) format() error {
-	ports, err := freePorts(3)
+	ports, err := freePorts(5)
 	if err != nil {
 		return err
 	}
-	a.port, a.securePort = ports[0], ports[2]
+	a.port, a.securePort, a.back, a.door = ports[0], ports[2], ports[3], ports[4]
 	if err := a.writeCertificate(); err != nil {
 		return err
 	}
 	id := make([]byte, 16)
 	rand.Read(id)
-	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"), ports[2]) +
+	config := fmt.Sprintf(properties, ports[0], ports[1], filepath.Join(a.dir, "data"), a.securePort, a.back, a.door) +
 		fmt.Sprintf(secureProperties, filepath.Join(a.dir, "server.pem"), secureUser, securePassword)
 	if err := os.WriteFile(filepath.Join(a.dir, "server.properties"), []byte(config), 0o644); err != nil {
 		return fmt.Errorf("write the broker's configuration: %w", err)
@@ -114,9 +117,9 @@ func (a *apache) format() error {
 // (a broker can't register again before its session has timed out).
 const properties = `process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d,SECURE://127.0.0.1:%[4]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,SECURE://127.0.0.1:%[4]d
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
+listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d,SECURE://127.0.0.1:%[4]d,PROXIED://127.0.0.1:%[5]d
+advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,SECURE://127.0.0.1:%[4]d,PROXIED://127.0.0.1:%[6]d
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,PROXIED:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:%[2]d
 inter.broker.listener.name=PLAINTEXT
@@ -156,7 +159,9 @@ func (a *apache) command(class string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (a *apache) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.port)) }
+func (a *apache) addr() string { return local(a.port) }
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // restart starts the broker and returns once it answers.
 func (a *apache) restart() error {

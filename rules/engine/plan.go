@@ -259,7 +259,8 @@ func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 			if e.stores[p.finds[s.find].store].def.Source == p.skip {
 				sp.HasSkip, sp.Skip, sp.SkipTime = true, id, t
 			}
-			selected[i].Selection, selected[i].fails = k.store.Select(k.key, sp), false
+			k.store.Select(k.key, sp, &selected[i].Selection)
+			selected[i].fails = false
 			if s.fault >= 0 {
 				_, n, _, _ := selected[i].Sum(s.fault)
 				selected[i].fails = n > 0

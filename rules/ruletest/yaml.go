@@ -214,19 +214,7 @@ func (s *source) words(n ast.Node, what string) ([]scalar, bool) {
 }
 
 func describe(n ast.Node) string {
-	switch n.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
-		return "a mapping"
-	case *ast.SequenceNode:
-		return "a list"
-	case *ast.NullNode:
-		return "empty"
-	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
-		return "a YAML anchor or alias, which test files don't have (use defaults)"
-	case *ast.TagNode:
-		return "a YAML tag"
-	}
-	return "a single value"
+	return yamltree.Describe(n, "test files don't have (use defaults)")
 }
 
 // unknown reports a key that is not among the known ones.

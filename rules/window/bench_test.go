@@ -25,6 +25,14 @@ func newNames(n int) *names {
 	return k
 }
 
+// selection is reused, as the engine does.
+var selection window.Selection
+
+func pickInto(x *window.Selection, s *window.Store, k window.Key, sp window.Span) *window.Selection {
+	s.Select(k, sp, x)
+	return x
+}
+
 // benchStart is a day of 2026.
 const benchStart = 1_780_000_000_000
 
@@ -127,20 +135,20 @@ func BenchmarkQuery(b *testing.B) {
 			})
 		}
 		run("Find", func(window.Key, window.Span) {})
-		run("Count", func(key window.Key, sp window.Span) { pick(s, key, sp).Count() })
+		run("Count", func(key window.Key, sp window.Span) { pickInto(&selection, s, key, sp).Count() })
 		run("CountSkip", func(key window.Key, sp window.Span) {
 			sp.HasSkip, sp.SkipTime, sp.Skip = true, sp.To, 1
-			pick(s, key, sp).Count()
+			pickInto(&selection, s, key, sp).Count()
 		})
 		run("Sum", func(key window.Key, sp window.Span) {
-			if _, _, _, err := pick(s, key, sp).Sum(0); err != nil {
+			if _, _, _, err := pickInto(&selection, s, key, sp).Sum(0); err != nil {
 				b.Fatal(err)
 			}
 		})
-		run("MinMax", func(key window.Key, sp window.Span) { _, _, _, _, _ = pick(s, key, sp).MinMax(0) })
-		run("Stddev", func(key window.Key, sp window.Span) { _, _, _, _, _ = pick(s, key, sp).Stddev(0) })
-		run("Last", func(key window.Key, sp window.Span) { pick(s, key, sp).Last(0) })
-		run("Distinct", func(key window.Key, sp window.Span) { pick(s, key, sp).Distinct(0, &scratch) })
+		run("MinMax", func(key window.Key, sp window.Span) { _, _, _, _, _ = pickInto(&selection, s, key, sp).MinMax(0) })
+		run("Stddev", func(key window.Key, sp window.Span) { _, _, _, _, _ = pickInto(&selection, s, key, sp).Stddev(0) })
+		run("Last", func(key window.Key, sp window.Span) { pickInto(&selection, s, key, sp).Last(0) })
+		run("Distinct", func(key window.Key, sp window.Span) { pickInto(&selection, s, key, sp).Distinct(0, &scratch) })
 	}
 }
 
@@ -163,12 +171,12 @@ func BenchmarkHot(b *testing.B) {
 	sp := window.Span{From: e.Time - week, To: e.Time, HasSkip: true, SkipTime: e.Time, Skip: e.ID}
 	var scratch window.Scratch
 	for name, f := range map[string]func(){
-		"Count":    func() { pick(s, k, sp).Count() },
-		"Sum":      func() { _, _, _, _ = pick(s, k, sp).Sum(0) },
-		"MinMax":   func() { _, _, _, _, _ = pick(s, k, sp).MinMax(0) },
-		"Stddev":   func() { _, _, _, _, _ = pick(s, k, sp).Stddev(0) },
-		"Last":     func() { pick(s, k, sp).Last(0) },
-		"Distinct": func() { pick(s, k, sp).Distinct(0, &scratch) },
+		"Count":    func() { pickInto(&selection, s, k, sp).Count() },
+		"Sum":      func() { _, _, _, _ = pickInto(&selection, s, k, sp).Sum(0) },
+		"MinMax":   func() { _, _, _, _, _ = pickInto(&selection, s, k, sp).MinMax(0) },
+		"Stddev":   func() { _, _, _, _, _ = pickInto(&selection, s, k, sp).Stddev(0) },
+		"Last":     func() { pickInto(&selection, s, k, sp).Last(0) },
+		"Distinct": func() { pickInto(&selection, s, k, sp).Distinct(0, &scratch) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {

@@ -14,7 +14,8 @@ func (s *Store) Range(f func(key string, events int) bool) {
 		r := s.open(ref)
 		n := r.n - r.from(s.cutoff(&r))
 		if s.levels != nil {
-			all := s.Select(Key(ref), Span{From: math.MinInt64, To: math.MaxInt64})
+			var all Selection
+			s.Select(Key(ref), Span{From: math.MinInt64, To: math.MaxInt64}, &all)
 			n = int(all.Count())
 		}
 		return f(string(s.keyOf(&r)), n)

@@ -75,33 +75,25 @@
 //
 //	go test -run '^$' -bench . ./rules/window
 //
-// On 4 cores at 2 GHz that other work shared, with one column of amounts, keys
-// of 16 bytes and one writer or reader; the least of six runs, in ns. Warm is 256
-// keys in turn, cold 131,072 or 262,144 in no order, each key's name and record
-// being far from the cache.
+// On 4 cores at 2 GHz, with one column of amounts, keys of 16 bytes and one
+// writer or reader, in ns. Warm is 256 keys in turn, cold 131,072 or 262,144 in
+// no order, each key's name and record being far from the cache.
 //
 //	                                    warm     cold
 //	insert, in order, with expiry         84    1,110
 //	insert, up to 8 events late          154    1,234
 //	insert of a new key                  298
-//	find                                  43      370
-//	find, count of 64 events             170    1,024
-//	find, count of 64, one left out      208    1,311
-//	find, sum of 64                      189    1,369
-//	find, distinct of 64                 854    2,112
-//	find, count of 4,096                 225
-//	find, sum of 4,096                   351
-//	find, distinct of 4,096           43,239
-//
-// The same, on a day when twice as much other work shared the machine (count of
-// 4,096 took 277 then), for spans of so many events:
-//
-//	                                     64    4,096     16,384
-//	find, sum                           259      432        688
-//	find, last                          341      437        479
-//	find, min and max                   988   45,312    200,627
-//	find, standard deviation          1,278   69,652    286,427
-//	find, distinct                    1,325   68,133    276,895
+//	find                                  40      345
+//	find, count of 64 events             196    1,334
+//	find, count of 64, one left out      209    1,362
+//	find, sum of 64                      256    1,409
+//	find, least and greatest of 64       645    2,096
+//	find, standard deviation of 64       603    1,800
+//	find, distinct of 64                 930    2,598
+//	find, count of 4,096                 278
+//	find, sum of 4,096                   417
+//	find, standard deviation of 4,096 20,230
+//	find, distinct of 4,096           43,546
 //
 // A key with 200,000 events and 5,000 different values in a window of a week,
 // all but 16,384 of them in buckets for a week and for a day, takes 5.1 MB;

@@ -18,6 +18,7 @@ func (f fatal) Helper()                           { f.R.Helper() }
 func (f fatal) Fatalf(format string, args ...any) { f.R.Fatalf(format, args...) }
 
 func pick(s *window.Store, k window.Key, sp window.Span) *window.Selection {
-	x := s.Select(k, sp)
-	return &x
+	x := new(window.Selection)
+	s.Select(k, sp, x)
+	return x
 }

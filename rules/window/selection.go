@@ -17,18 +17,18 @@ type Selection struct {
 // rough reports whether anything but single events is in the selection.
 func (x *Selection) rough() bool { return x.low < x.high || len(x.buckets) > 0 }
 
-// Select finds what of a key belongs to a span.
+// Select finds what of a key belongs to a span, into x.
 //
 // Of the buckets, that of From is in and that of To isn't, so that spans which
 // adjoin share no bucket and leave none out, and the event that asks, at To, is
 // not in what it asks for. Should events one by one begin before To, all
 // buckets up to them are in.
-func (s *Store) Select(k Key, sp Span) Selection {
-	x := Selection{store: s, r: s.open(uint64(k))}
+func (s *Store) Select(k Key, sp Span, x *Selection) {
+	*x = Selection{store: s, r: s.open(uint64(k))}
 	r := &x.r
 	x.lo, x.hi, x.skip = s.span(r, sp)
 	if s.levels == nil || r.n <= s.spec.Exact && r.b[offFlags]&flagPast == 0 {
-		return x
+		return
 	}
 	border := max(r.n-s.spec.Exact, 0)
 	if x.lo < border {
@@ -40,7 +40,7 @@ func (s *Store) Select(k Key, sp Span) Selection {
 	from := max(sp.From, before(s.cutoff(r), 1))
 	since := r.time(border)
 	if sp.To <= from || from >= since {
-		return x
+		return
 	}
 	newest := r.time(r.n - 1)
 	i := s.levelFor(from, newest)
@@ -60,7 +60,6 @@ func (s *Store) Select(k Key, sp Span) Selection {
 	n, _ := find(x.buckets, first)
 	x.buckets = x.buckets[n:]
 	x.low, x.high = min(low, high), high
-	return x
 }
 
 // levelFor is the finest level that reaches back to t, or else the one that

@@ -11,28 +11,43 @@ const valuesAtOnce = 128
 // Those are at most valuesAtOnce entries on.
 func (r *record) values(c column, i, hi, skip int, to *[valuesAtOnce]int64) (n, next int) {
 	hi = min(hi, i+valuesAtOnce)
-	if c.state == hasNone {
+	switch c.state {
+	case hasNone:
 		return 0, hi
+	case hasMixed:
+		return r.mixedValues(c, i, hi, skip, to), hi
 	}
-	// What is above a total's bytes falls out at the left.
-	free := 64 - 8*c.w
-	at, had := r.total(c, i), r.having(c, i)
-	off := r.data + i*r.stride + c.off
-	for ; i < hi; i++ {
-		total := binary.LittleEndian.Uint64(r.b[off:])
-		to[n&(valuesAtOnce-1)] = int64((total-at)<<free) >> free
-		at = total
-		one := 1
-		if c.state == hasMixed {
-			has := int64(binary.LittleEndian.Uint32(r.b[off+c.w:]))
-			one = int(has - had)
-			had = has
+	n = hi - i
+	if c.w == 0 {
+		clear(to[:n])
+	} else {
+		// What is above a total's bytes falls out at the left.
+		free := uint(64-8*c.w) & 63
+		at, b, off := r.total(c, i), r.b, r.data+i*r.stride+c.off
+		for k := range to[:n] {
+			total := binary.LittleEndian.Uint64(b[off:])
+			to[k] = int64((total-at)<<free) >> free
+			at = total
+			off += r.stride
 		}
-		if i == skip {
-			one = 0
-		}
-		n += one
-		off += r.stride
+	}
+	if skip >= i && skip < hi {
+		copy(to[skip-i:n], to[skip-i+1:n])
+		n--
 	}
 	return n, hi
+}
+
+// mixedValues is values of a column that some entries lack.
+func (r *record) mixedValues(c column, i, hi, skip int, to *[valuesAtOnce]int64) (n int) {
+	had := r.having(c, i)
+	for ; i < hi; i++ {
+		has := r.having(c, i+1)
+		if has != had && i != skip {
+			to[n] = r.value(c, i)
+			n++
+		}
+		had = has
+	}
+	return n
 }

@@ -39,6 +39,24 @@ func TooDeep(tokens token.Tokens) *token.Token {
 	return nil
 }
 
+// Describe says what a node is, for errors; anchors tells what the files have in
+// place of anchors and aliases.
+func Describe(n ast.Node, anchors string) string {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.NullNode:
+		return "empty"
+	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
+		return "a YAML anchor or alias, which " + anchors
+	case *ast.TagNode:
+		return "a YAML tag"
+	}
+	return "a single value"
+}
+
 // Start is where a node starts. A block mapping's own token is its first colon,
 // so its first key counts.
 func Start(n ast.Node) *token.Position {

@@ -104,6 +104,8 @@ func (p *partition) run(ctx context.Context) {
 			if p.commit(ctx, &b.to) != nil {
 				break
 			}
+			// Until the batch is stored, nothing may be committed over its mark.
+			p.progress = false
 		}
 		if p.store(ctx, b) != nil {
 			break

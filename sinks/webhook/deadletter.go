@@ -8,12 +8,12 @@ import (
 
 // Codes of the dead letters that this sink writes.
 const (
-	codeUndelivered = "WEBHOOK_UNDELIVERED"
+	CodeUndelivered = "WEBHOOK_UNDELIVERED" // its last try failed
 	codeInvalid     = "WEBHOOK_INVALID_ALERT"
 )
 
-// headerEndpoint names the endpoint that a dead letter wasn't delivered to.
-const headerEndpoint = "refundguard-endpoint"
+// HeaderEndpoint names the endpoint that a dead letter wasn't delivered to.
+const HeaderEndpoint = "refundguard-endpoint"
 
 // verdict is why an alert goes to the dead letters.
 type verdict struct {
@@ -31,6 +31,6 @@ func deadLetter(topic string, r *kgo.Record, v *verdict, endpoint string) *kgo.R
 	for _, h := range letter.AppendHeaders(nil) {
 		headers = append(headers, kgo.RecordHeader(h))
 	}
-	headers = append(headers, kgo.RecordHeader{Key: headerEndpoint, Value: []byte(endpoint)})
+	headers = append(headers, kgo.RecordHeader{Key: HeaderEndpoint, Value: []byte(endpoint)})
 	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: headers}
 }

@@ -24,11 +24,3 @@ func Deliver(ctx context.Context, e Endpoint, value []byte, recorded time.Time) 
 	}
 	return nil
 }
-
-// HeaderEndpoint names, in a dead letter, the endpoint that the alert wasn't
-// delivered to.
-const HeaderEndpoint = headerEndpoint
-
-// CodeUndelivered is the code of the dead letter of an alert whose last try
-// failed.
-const CodeUndelivered = codeUndelivered

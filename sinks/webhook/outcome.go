@@ -88,7 +88,7 @@ func (e *endpoint) failed(x *entry, f *failure, round int) {
 
 	switch {
 	case counts && x.failed > len(e.cfg.Retries):
-		e.bury(x, codeUndelivered, fmt.Errorf("%d tries failed, the last with: %w", x.failed, f))
+		e.bury(x, CodeUndelivered, fmt.Errorf("%d tries failed, the last with: %w", x.failed, f))
 		return
 	case counts:
 		x.due = now.Add(jitter(e.cfg.Retries[x.failed-1]))
@@ -96,7 +96,7 @@ func (e *endpoint) failed(x *entry, f *failure, round int) {
 			x.due = e.gate.until
 		}
 	case now.Sub(x.record.Timestamp) > e.cfg.GiveUpAfter:
-		e.bury(x, codeUndelivered, fmt.Errorf("it is older than %v (give_up_after), and %d tries failed, the last with: %w", e.cfg.GiveUpAfter, x.tries, f))
+		e.bury(x, CodeUndelivered, fmt.Errorf("it is older than %v (give_up_after), and %d tries failed, the last with: %w", e.cfg.GiveUpAfter, x.tries, f))
 		return
 	default:
 		x.due = e.gate.until

@@ -32,11 +32,12 @@ func hundredRules() string {
 }
 
 const (
-	hundredKeys = 2_000   // of each kind: 64 refunds of a key a week
-	hundredWarm = 300_000 // refunds before the first that is measured
+	hundredKeys = 256                  // of each kind, with 64 refunds a week
+	hundredWarm = 2 * 64 * hundredKeys // refunds that are entered: two weeks
+	hundredDue  = 4096                 // the latest of them are decided, again and again
 )
 
-// hundredRefund is the i-th refund: 128,000 of them in a week.
+// hundredRefund is the i-th refund.
 func hundredRefund(r *rand.Rand, i int) []byte {
 	at := gateStart.Add(time.Duration(i) * 7 * 24 * time.Hour / (64 * hundredKeys))
 	return fmt.Appendf(nil, `{"refund_id":"rfd_%09d","customer_id":"cus_%07d","merchant_id":"mer_%05d","amount":"%d.%02d","currency":"USD","instrument_id":"pm_%07d","device_id":"dev_%07d","ip":"203.0.113.%d","country":"US","channel":"app","mfa":true,"occurred_at":"%s"}`,
@@ -45,8 +46,7 @@ func hundredRefund(r *rand.Rand, i int) []byte {
 
 // Hundred measures deciding refunds by 100 rules over 40 past-events
 // expressions over warm state: the longest window of a key holds 64 refunds
-// (of a pair of keys hardly any).
-// Events is how many refunds are decided; entering them is not measured.
+// (of a pair of keys hardly any). Entering them is not measured.
 func Hundred(ctx context.Context, o Options, workers int) (Result, error) {
 	schema := event.Builtin()
 	set, err := load(schema, hundredRules())
@@ -56,26 +56,24 @@ func Hundred(ctx context.Context, o Options, workers int) (Result, error) {
 	eng := engine.New(engine.Config{Schema: schema, Workers: workers}, set)
 	defer eng.Close()
 	random := rand.New(rand.NewPCG(o.Seed, 100))
-	all := make([]gateEvent, hundredWarm+o.Events)
+	all := make([]gateEvent, hundredWarm)
 	for i := range all {
 		all[i] = gateEvent{refund: true, value: hundredRefund(random, i)}
 	}
 	var due []*engine.Item
-	applied := 0
 	for items := range decodeAhead(ctx, schema, all, workers) {
 		eng.Apply(items)
-		due = append(due, items[min(len(items), max(0, hundredWarm-applied)):]...)
-		applied += len(items)
+		due = append(due, items...)
+	}
+	due = due[len(due)-hundredDue:]
+	outcomes := make([][4]int64, workers)
+	watch := o.start()
+	for left := o.Events; left > 0 && ctx.Err() == nil; left -= hundredDue {
+		n := min(hundredDue, left)
+		eng.Decide(due[:n], func(w, _ int, d *event.Decision, _ *rules.Result) { outcomes[w][d.Outcome]++ })
 	}
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
-	}
-	outcomes := make([][4]int64, workers)
-	watch := o.start()
-	for len(due) > 0 {
-		n := min(chunk, len(due))
-		eng.Decide(due[:n], func(w, _ int, d *event.Decision, _ *rules.Result) { outcomes[w][d.Outcome]++ })
-		due = due[n:]
 	}
 	r := watch.result(fmt.Sprintf("rules, %d of %d processors", workers, runtime.NumCPU()), o.Events, o.Events)
 	r.count(outcomes)

@@ -1,6 +1,6 @@
-package integration
+package model
 
-// The rules of testdata/rules/strange.yaml.
+// The rules of strange.yaml.
 
 var strangePolicy = modelPolicy{reviewAt: 40, rejectAt: 80}
 

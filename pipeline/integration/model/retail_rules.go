@@ -1,6 +1,14 @@
-package integration
+package model
 
-// The rules of testdata/rules/retail.yaml. Amounts are in 1/10,000; where the
+import "testing"
+
+// Retail is a model of the rules of retail.yaml, without events.
+func Retail(t testing.TB, ruleFile string) *Model {
+	t.Helper()
+	return newModel(t, ruleFile, retailRules, retailPolicy)
+}
+
+// The rules of retail.yaml. Amounts are in 1/10,000; where the
 // YAML adds or compares money, the shop has one currency only.
 
 var retailPolicy = modelPolicy{reviewAt: 40, rejectAt: 80}

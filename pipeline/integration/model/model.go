@@ -1,4 +1,6 @@
-package integration
+// Package model says what must become of every refund of a generated world, and
+// compares it with what a service wrote to Kafka. It is for tests.
+package model
 
 import (
 	"bytes"
@@ -15,9 +17,8 @@ import (
 	"time"
 )
 
-// The model says what must become of every refund, written from the contract
-// alone: lists of records, loops over them, integers. It shares no code with
-// what it checks.
+// The model is written from the contract alone: lists of records, loops over
+// them, integers. It shares no code with what it checks.
 
 // record is one line of a stream.
 type record struct {
@@ -44,12 +45,12 @@ func parseRecord(t testing.TB, line []byte) record {
 	} else if r.at, err = strconv.ParseInt(r.text["occurred_at"], 10, 64); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	r.amount = units(t, r.text["amount"])
+	r.amount = Units(t, r.text["amount"])
 	return r
 }
 
-// units reads a decimal as a number of 1/10,000.
-func units(t testing.TB, decimal string) int64 {
+// Units reads a decimal as a number of 1/10,000.
+func Units(t testing.TB, decimal string) int64 {
 	t.Helper()
 	v, ok := new(big.Rat).SetString(decimal)
 	if !ok {
@@ -62,13 +63,13 @@ func units(t testing.TB, decimal string) int64 {
 	return v.Num().Int64()
 }
 
-// model holds every event there is, whenever it came.
-type model struct {
+// Model holds every event there is, whenever it came.
+type Model struct {
 	streams map[string][]record // distinct events, by stream
 	index   map[string][]record // by stream, field and the field's value: only to be quick
 	rules   []modelRule
 	policy  modelPolicy
-	from    int64                 // event time from which refunds are decided; older ones are history
+	From    int64                 // event time from which refunds are decided; older ones are history
 	exprs   map[string]expression // every past-events expression of the rule file, by text
 }
 
@@ -84,15 +85,15 @@ type modelRule struct {
 
 type modelPolicy struct{ reviewAt, rejectAt int64 }
 
-// expected is what a decision must say.
-type expected struct {
-	outcome  string
-	score    int64
-	hits     []string
-	errors   []string // rules that failed
-	skipped  []string
-	features map[string]string // counts as they are, sums in 1/10,000, "nil"
-	original string            // transaction_id, or ""
+// Expected is what a decision must say.
+type Expected struct {
+	Outcome  string
+	Score    int64
+	Hits     []string
+	Errors   []string // rules that failed
+	Skipped  []string
+	Features map[string]string // counts as they are, sums in 1/10,000, "nil"
+	Original string            // transaction_id, or ""
 }
 
 // missing is what a condition panics with when it needs a value that isn't
@@ -104,7 +105,7 @@ type (
 
 // facts are what the conditions on one refund can see.
 type facts struct {
-	model      *model
+	model      *Model
 	refund     record
 	original   *record
 	status     string // the original's, updates included
@@ -160,19 +161,25 @@ func expressionsOf(file string) map[string]expression {
 	return found
 }
 
-func newModel(t testing.TB, ruleFile string, rules []modelRule, policy modelPolicy) *model {
+func newModel(t testing.TB, ruleFile string, rules []modelRule, policy modelPolicy) *Model {
 	t.Helper()
 	text, err := os.ReadFile(ruleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &model{
+	return &Model{
 		streams: make(map[string][]record), index: make(map[string][]record),
 		rules: rules, policy: policy, exprs: expressionsOf(string(text)),
 	}
 }
 
-func (m *model) add(stream string, r record) {
+// AddLine enters an event as its stream's topic has it.
+func (m *Model) AddLine(t testing.TB, stream string, line []byte) {
+	t.Helper()
+	m.add(stream, parseRecord(t, line))
+}
+
+func (m *Model) add(stream string, r record) {
 	m.streams[stream] = append(m.streams[stream], r)
 	for field, value := range r.text {
 		key := stream + "|" + field + "|" + value
@@ -182,7 +189,7 @@ func (m *model) add(stream string, r record) {
 
 // past are the events that an expression looks at, the refund itself left out;
 // ok is false if the refund lacks a field of the key.
-func (m *model) past(e expression, refund record) (events []record, ok bool) {
+func (m *Model) past(e expression, refund record) (events []record, ok bool) {
 	for _, field := range e.by {
 		if refund.text[field] == "" {
 			return nil, false
@@ -261,34 +268,34 @@ func attempt[T any](do func() T) (result T, ended string) {
 	return do(), ""
 }
 
-// decideAll decides every refund, those of one transaction by time, then id.
-func (m *model) decideAll() map[string]expected {
+// DecideAll decides every refund, those of one transaction by time, then id.
+func (m *Model) DecideAll() map[string]Expected {
 	refunds := slices.Clone(m.streams["refunds"])
 	slices.SortStableFunc(refunds, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text["refund_id"], b.text["refund_id"]))
 	})
 	granted := make(map[string][]record) // by transaction
-	decisions := make(map[string]expected)
+	decisions := make(map[string]Expected)
 	for _, r := range refunds {
-		d := expected{outcome: "history"}
-		if r.at >= m.from {
+		d := Expected{Outcome: "history"}
+		if r.at >= m.From {
 			d = m.decide(r, granted[r.text["transaction_id"]])
 			decisions[r.text["refund_id"]] = d
 		}
-		if tx := r.text["transaction_id"]; tx != "" && d.outcome != "reject" {
+		if tx := r.text["transaction_id"]; tx != "" && d.Outcome != "reject" {
 			granted[tx] = append(granted[tx], r)
 		}
 	}
 	return decisions
 }
 
-func (m *model) decide(r record, granted []record) expected {
+func (m *Model) decide(r record, granted []record) Expected {
 	f := &facts{model: m, refund: r}
-	var d expected
+	var d Expected
 	if tx := r.text["transaction_id"]; tx != "" {
 		for _, o := range m.index["transactions|transaction_id|"+tx] {
 			if o.at <= r.at {
-				f.original, d.original, f.status = &o, tx, o.text["status"]
+				f.original, d.Original, f.status = &o, tx, o.text["status"]
 			}
 		}
 		for _, u := range m.index["updates|transaction_id|"+tx] { // in event-time order
@@ -305,12 +312,12 @@ func (m *model) decide(r record, granted []record) expected {
 			f.refunded = nil
 		}
 	}
-	d.features = make(map[string]string)
+	d.Features = make(map[string]string)
 	for text := range m.exprs {
 		v, ended := attempt(func() int64 { return f.value(text) })
-		d.features[text] = fmt.Sprint(v)
+		d.Features[text] = fmt.Sprint(v)
 		if ended != "" {
-			d.features[text] = "nil"
+			d.Features[text] = "nil"
 		}
 	}
 	m.apply(f, &d)
@@ -318,37 +325,37 @@ func (m *model) decide(r record, granted []record) expected {
 }
 
 // apply runs the rules and the outcome table.
-func (m *model) apply(f *facts, d *expected) {
+func (m *Model) apply(f *facts, d *Expected) {
 	actions := make(map[string]bool)
 	failed := f.refund.held
 	for _, rule := range m.rules {
 		hit, ended := attempt(func() bool { return rule.condition(f) })
 		switch {
 		case ended == "missing" && rule.skips:
-			d.skipped = append(d.skipped, rule.id)
+			d.Skipped = append(d.Skipped, rule.id)
 		case ended != "":
-			d.errors = append(d.errors, rule.id)
+			d.Errors = append(d.Errors, rule.id)
 			failed = failed || !rule.shadow && (rule.action != "alert" || rule.score > 0)
 		case hit:
-			d.hits = append(d.hits, rule.id)
+			d.Hits = append(d.Hits, rule.id)
 			if !rule.shadow {
 				actions[rule.action] = true
-				d.score += rule.score
+				d.Score += rule.score
 			}
 		}
 	}
 	switch {
 	case actions["reject"]:
-		d.outcome = "reject"
+		d.Outcome = "reject"
 	case failed:
-		d.outcome = "review"
-	case d.score >= m.policy.rejectAt:
-		d.outcome = "reject"
+		d.Outcome = "review"
+	case d.Score >= m.policy.rejectAt:
+		d.Outcome = "reject"
 	case actions["approve"]:
-		d.outcome = "approve"
-	case actions["review"], d.score >= m.policy.reviewAt:
-		d.outcome = "review"
+		d.Outcome = "approve"
+	case actions["review"], d.Score >= m.policy.reviewAt:
+		d.Outcome = "review"
 	default:
-		d.outcome = "approve"
+		d.Outcome = "approve"
 	}
 }

@@ -1,4 +1,4 @@
-package integration
+package model
 
 import (
 	"bytes"
@@ -11,59 +11,61 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// stranger writes the streams of a place where everything happens often:
+// Strange writes the streams of a place where everything happens often:
 // partial refunds until more than was paid is asked for, guests, customers who
 // share devices, two currencies, ties in time, repeats, conflicts, broken
 // records, and clocks that are wrong.
-type stranger struct {
-	t     testing.TB
-	rng   *rand.Rand
-	world *world
-	now   int64
-	n     int
-	paid  []payment
+type Strange struct {
+	World     *World
+	Step      time.Duration // events are up to this apart
+	Customers int
+	Devices   int
+	NoTies    bool  // each event has a time of its own
+	Now       int64 // event time, Unix milliseconds
+
+	t    testing.TB
+	rng  *rand.Rand
+	n    int
+	paid []payment
 }
 
 type payment struct{ id, customer, currency, instrument, amount string }
 
-// strangeWorld has some n events, 45 minutes apart in the mean; the same seed
-// gives the same ones.
-func strangeWorld(t testing.TB, seed uint64, n int) *world {
+// NewStrange is a small and crowded place under the rules of strange.yaml; the
+// same seed gives the same events.
+func NewStrange(t testing.TB, ruleFile string, seed uint64) *Strange {
 	t.Helper()
-	return strangeWorldAt(t, seed, n, 90*time.Minute)
+	return &Strange{
+		World: &World{Model: newModel(t, ruleFile, strangeRules, strangePolicy), Rules: ruleFile},
+		Step:  90 * time.Minute, Customers: 25, Devices: 5,
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), Now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
+	}
 }
 
-// strangeWorldAt has events that are up to step apart.
-func strangeWorldAt(t testing.TB, seed uint64, n int, step time.Duration) *world {
-	t.Helper()
-	s := &stranger{
-		t: t, rng: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli(),
-		world: &world{model: newModel(t, strangeRuleFile, strangeRules, strangePolicy), rules: strangeRuleFile},
+// Next adds an event to the world; now and then it is none.
+func (s *Strange) Next() {
+	switch {
+	case s.NoTies:
+		s.Now += 1 + s.rng.Int64N(s.Step.Milliseconds())
+	case s.rng.IntN(4) > 0: // else: at the same time as the one before
+		s.Now += s.rng.Int64N(s.Step.Milliseconds())
 	}
-	for range n {
-		if s.rng.IntN(4) > 0 { // else: at the same time as the one before
-			s.now += s.rng.Int64N(step.Milliseconds())
-		}
-		switch s.rng.IntN(20) {
-		case 0:
-			s.repeat()
-		case 1:
-			s.broken()
-		case 2:
-			s.update()
-		case 3, 4, 5, 6, 7, 8, 9:
-			s.refund()
-		default:
-			s.transaction()
-		}
+	switch s.rng.IntN(20) {
+	case 0:
+		s.repeat()
+	case 1:
+		s.broken()
+	case 2:
+		s.update()
+	case 3, 4, 5, 6, 7, 8, 9:
+		s.refund()
+	default:
+		s.transaction()
 	}
-	return s.world
 }
 
-const strangeRuleFile = "testdata/rules/strange.yaml"
-
-func (s *stranger) oneOf(values ...string) string { return values[s.rng.IntN(len(values))] }
-func (s *stranger) percent(p int) bool            { return s.rng.IntN(100) < p }
+func (s *Strange) oneOf(values ...string) string { return values[s.rng.IntN(len(values))] }
+func (s *Strange) percent(p int) bool            { return s.rng.IntN(100) < p }
 
 // fields is a JSON object in the making; fields that are "" are left out.
 type fields struct{ text bytes.Buffer }
@@ -88,7 +90,7 @@ func (f *fields) str(name, value string) {
 func (f *fields) object() []byte { return append(f.text.Bytes(), '}') }
 
 // money is an amount in one of the forms that are accepted.
-func (s *stranger) money(cents int64) string {
+func (s *Strange) money(cents int64) string {
 	whole := fmt.Sprintf("%d.%02d", cents/100, cents%100)
 	switch s.rng.IntN(5) {
 	case 0:
@@ -102,7 +104,7 @@ func (s *stranger) money(cents int64) string {
 }
 
 // time is an event time in one of the forms that are accepted.
-func (s *stranger) time(ms int64) string {
+func (s *Strange) time(ms int64) string {
 	at := time.UnixMilli(ms).UTC()
 	switch s.rng.IntN(3) {
 	case 0:
@@ -113,14 +115,21 @@ func (s *stranger) time(ms int64) string {
 	return `"` + at.Format("2006-01-02T15:04:05.000Z") + `"`
 }
 
-func (s *stranger) customer() string {
+func (s *Strange) customer() string {
 	if s.percent(5) {
 		return ""
 	}
-	return fmt.Sprintf("cus_%d", s.rng.IntN(25))
+	return fmt.Sprintf("cus_%d", s.rng.IntN(s.Customers))
 }
 
-func (s *stranger) emit(topic, key string, value []byte, fate string) *kgo.Record {
+func (s *Strange) device() string {
+	if n := s.rng.IntN(s.Devices + 1); n > 0 {
+		return fmt.Sprintf("dev_%d", n)
+	}
+	return ""
+}
+
+func (s *Strange) emit(topic, key string, value []byte, fate string) *kgo.Record {
 	r := &kgo.Record{Topic: topic, Value: value}
 	if key != "" {
 		r.Key = []byte(key)
@@ -128,11 +137,11 @@ func (s *stranger) emit(topic, key string, value []byte, fate string) *kgo.Recor
 	if s.percent(30) {
 		r.Headers = []kgo.RecordHeader{{Key: "trace", Value: fmt.Appendf(nil, "%d", s.n)}, {Key: "trace", Value: nil}}
 	}
-	s.world.add(s.t, r, fate)
+	s.World.Add(s.t, r, fate)
 	return r
 }
 
-func (s *stranger) transaction() {
+func (s *Strange) transaction() {
 	s.n++
 	p := payment{
 		id: fmt.Sprintf("txn_%d", s.n), customer: s.customer(), currency: "USD",
@@ -142,10 +151,10 @@ func (s *stranger) transaction() {
 		p.currency = "EUR"
 	}
 	s.paid = append(s.paid, p)
-	s.emit("transactions", p.customer, s.payment(p, s.oneOf("captured", "captured", "settled", "")), isEvent)
+	s.emit("transactions", p.customer, s.payment(p, s.oneOf("captured", "captured", "settled", "")), IsEvent)
 }
 
-func (s *stranger) payment(p payment, status string) []byte {
+func (s *Strange) payment(p payment, status string) []byte {
 	var f fields
 	f.str("transaction_id", p.id)
 	f.str("customer_id", p.customer)
@@ -153,22 +162,22 @@ func (s *stranger) payment(p payment, status string) []byte {
 	f.str("currency", p.currency)
 	f.str("instrument_id", p.instrument)
 	f.str("status", status)
-	f.raw("occurred_at", s.time(s.now))
+	f.raw("occurred_at", s.time(s.Now))
 	f.raw("unknown", `{"deep":[1,{"a":null}]}`)
 	return f.object()
 }
 
 // update is a later record of a known transaction.
-func (s *stranger) update() {
+func (s *Strange) update() {
 	if len(s.paid) == 0 {
 		return
 	}
 	p := s.paid[len(s.paid)-1-s.rng.IntN(min(30, len(s.paid)))]
-	s.now++ // two records of one transaction at one time would leave open which is the later
-	s.emit("transactions", p.customer, s.payment(p, s.oneOf("settled", "charged_back", "failed", "no_such_status")), isUpdate)
+	s.Now++ // two records of one transaction at one time would leave open which is the later
+	s.emit("transactions", p.customer, s.payment(p, s.oneOf("settled", "charged_back", "failed", "no_such_status")), IsUpdate)
 }
 
-func (s *stranger) refund() {
+func (s *Strange) refund() {
 	s.n++
 	var f fields
 	f.str("refund_id", fmt.Sprintf("rfd_%d", s.n))
@@ -191,51 +200,51 @@ func (s *stranger) refund() {
 	f.raw("amount", s.money(cents))
 	f.str("currency", currency)
 	f.str("merchant_id", s.oneOf("mer_1", "mer_2", "mer_3", ""))
-	f.str("device_id", s.oneOf("", "dev_1", "dev_2", "dev_3", "dev_4", "dev_5"))
+	f.str("device_id", s.device())
 	f.str("instrument_id", s.oneOf("pm_1", "pm_1", "pm_2", ""))
 	f.str("reason", s.oneOf("not_received", "defective", "a_new_reason", ""))
 	f.raw("mfa", s.oneOf("true", "false", ""))
 	if s.percent(3) { // a clock that is ahead: decided as of Kafka's time, and held
-		f.raw("occurred_at", s.time(s.now+10*60_000))
-		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.now)}
+		f.raw("occurred_at", s.time(s.Now+10*60_000))
+		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.Now)}
 		if customer != "" {
 			r.Key = []byte(customer)
 		}
-		s.world.add(s.t, r, isEvent)
+		s.World.Add(s.t, r, IsEvent)
 		return
 	}
-	f.raw("occurred_at", s.time(s.now))
-	s.emit("refunds", customer, f.object(), isEvent)
+	f.raw("occurred_at", s.time(s.Now))
+	s.emit("refunds", customer, f.object(), IsEvent)
 }
 
 // repeat sends a record of before once more, or a refund with another content.
-func (s *stranger) repeat() {
-	if len(s.world.sent) == 0 {
+func (s *Strange) repeat() {
+	if len(s.World.Sent) == 0 {
 		return
 	}
-	old := s.world.sent[s.rng.IntN(len(s.world.sent))]
-	if old.fate != isEvent || old.record.Key == nil { // without a key it could come before the first
+	old := s.World.Sent[s.rng.IntN(len(s.World.Sent))]
+	if old.Fate != IsEvent || old.Record.Key == nil { // without a key it could come before the first
 		return
 	}
 	again := &kgo.Record{
-		Topic: old.record.Topic, Key: old.record.Key, Value: old.record.Value, Headers: old.record.Headers,
-		Timestamp: old.record.Timestamp,
+		Topic: old.Record.Topic, Key: old.Record.Key, Value: old.Record.Value, Headers: old.Record.Headers,
+		Timestamp: old.Record.Timestamp,
 	}
-	fate := isDuplicate
+	fate := IsDuplicate
 	if again.Topic == "refunds" && s.percent(40) {
 		again.Value = bytes.Replace(again.Value, []byte(`"refund_id"`), []byte(` "refund_id"`), 1)
 		fate = "DUPLICATE_CONFLICT"
 	}
-	s.world.sent = append(s.world.sent, sent{record: again, at: s.now, fate: fate})
+	s.World.Sent = append(s.World.Sent, Sent{Record: again, At: s.Now, Fate: fate})
 }
 
 // broken sends something that is no record of its stream.
-func (s *stranger) broken() {
+func (s *Strange) broken() {
 	s.n++
 	topic := s.oneOf("refunds", "refunds", "transactions")
 	good := strings.ReplaceAll(`{"X_id":"bad_N","customer_id":"cus_1","amount":"5.00","currency":"USD","occurred_at":"T"}`, "N", fmt.Sprint(s.n))
 	good = strings.Replace(good, "X", strings.TrimSuffix(topic, "s"), 1)
-	good = strings.Replace(good, "T", time.UnixMilli(s.now).UTC().Format(time.RFC3339), 1)
+	good = strings.Replace(good, "T", time.UnixMilli(s.Now).UTC().Format(time.RFC3339), 1)
 	kinds := []struct{ old, by, code string }{
 		{good, "", "EMPTY_RECORD"},
 		{good, good[:len(good)-5], "INVALID_JSON"},
@@ -255,15 +264,15 @@ func (s *stranger) broken() {
 	}
 	if topic == "transactions" {
 		kinds = append(kinds, struct{ old, by, code string }{
-			time.UnixMilli(s.now).UTC().Format(time.RFC3339), time.UnixMilli(s.now + 3600_000).UTC().Format(time.RFC3339), "EVENT_IN_FUTURE"})
+			time.UnixMilli(s.Now).UTC().Format(time.RFC3339), time.UnixMilli(s.Now + 3600_000).UTC().Format(time.RFC3339), "EVENT_IN_FUTURE"})
 	}
 	kind := kinds[s.rng.IntN(len(kinds))]
 	value := []byte(strings.Replace(good, kind.old, kind.by, 1))
 	if kind.code == "EMPTY_RECORD" && s.percent(50) {
 		value = nil
 	}
-	s.world.sent = append(s.world.sent, sent{
-		record: &kgo.Record{Topic: topic, Key: []byte("cus_1"), Value: value, Timestamp: time.UnixMilli(s.now)},
-		at:     s.now, fate: kind.code,
+	s.World.Sent = append(s.World.Sent, Sent{
+		Record: &kgo.Record{Topic: topic, Key: []byte("cus_1"), Value: value, Timestamp: time.UnixMilli(s.Now)},
+		At:     s.Now, Fate: kind.code,
 	})
 }

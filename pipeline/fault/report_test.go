@@ -1,0 +1,177 @@
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/refundguard/refundguard/pipeline/integration/model"
+)
+
+// event is a fault that was done. Recovered is how long it took from the fault
+// (a kill), or from when its cause was gone (all others), until an epoch of
+// after it was committed; 0 if the next fault didn't wait for that.
+type event struct {
+	At        time.Time     `json:"at"`
+	Kind      string        `json:"kind"`
+	Detail    string        `json:"detail"`
+	Recovered time.Duration `json:"recovered_ns,omitempty"`
+}
+
+// report is what was done and what came of it.
+type report struct {
+	Began   time.Time      `json:"began"`
+	Took    time.Duration  `json:"took_ns"`
+	Commit  string         `json:"commit"`
+	Machine string         `json:"machine"`
+	Seed    uint64         `json:"seed"`
+	Passed  bool           `json:"passed"`
+	Asked   map[string]int `json:"asked"`
+
+	Written struct {
+		Records      int64 `json:"records"`
+		Refunds      int   `json:"refunds"`
+		OutOfOrder   int64 `json:"out_of_order"`
+		Duplicates   int   `json:"duplicates"`
+		DeadLettered int   `json:"dead_lettered"`
+	} `json:"written"`
+	Decisions int `json:"decisions"`
+	Approved  int `json:"approved"`
+	Lost      int `json:"lost"`
+	Doubled   int `json:"doubled"`
+
+	GaveWay           int             `json:"gave_way"`            // instances that stopped for another
+	Deserted          int             `json:"deserted"`            // times that both of two stopped
+	EndedByThemselves int             `json:"ended_by_themselves"` // for no good reason
+	Replaced          []time.Duration `json:"replaced_ns"`         // zombies: from the stop to the successor's first commit
+	Faults            []event         `json:"faults"`
+}
+
+func newReport(plan []string) *report {
+	r := &report{Began: time.Now(), Seed: *seed, Asked: make(map[string]int),
+		Machine: fmt.Sprintf("%s/%s, %d cores, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())}
+	for _, kind := range plan {
+		r.Asked[kind]++
+	}
+	commit, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	r.Commit = strings.TrimSpace(string(commit))
+	if err != nil {
+		r.Commit = "unknown"
+	}
+	return r
+}
+
+func (r *report) add(e event) { r.Faults = append(r.Faults, e) }
+
+// judge enters the verdict.
+func (r *report) judge(t *testing.T, l *load, c *model.Comparison) {
+	w := l.strange.World
+	r.Written.Records, r.Written.OutOfOrder = l.written.Load(), l.late.Load()
+	r.Written.Refunds, r.Written.Duplicates = w.Count("refunds", ""), w.Count("refunds", model.IsDuplicate)
+	r.Written.DeadLettered = r.Written.Refunds - r.Written.Duplicates - w.Count("refunds", model.IsEvent)
+	r.Decisions, r.Lost, r.Doubled = len(c.Decisions), c.Lost, c.Doubled
+	for _, d := range c.Decisions {
+		if d.Outcome == "approve" {
+			r.Approved++
+		}
+	}
+	if r.Decisions == 0 || r.Approved == 0 || r.Written.OutOfOrder == 0 || r.Written.Duplicates == 0 {
+		t.Errorf("the load does not test what it is for: %+v", r.Written)
+	}
+	r.Passed = !t.Failed()
+}
+
+// write leaves the report where it was asked for.
+func (r *report) write(t *testing.T) {
+	t.Helper()
+	r.Took = time.Since(r.Began)
+	for _, e := range r.Faults {
+		t.Log(e)
+	}
+	t.Logf("seed %d\n%s", r.Seed, r.text())
+	if *reportDir == "" {
+		return
+	}
+	all, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(*reportDir, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*reportDir, "report.json"), append(all, '\n'), 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*reportDir, "report.md"), []byte(r.text()), 0o644)
+	}
+	if err != nil {
+		t.Errorf("write the report: %v", err)
+	}
+}
+
+// text is the report for people.
+func (r *report) text() string {
+	var b strings.Builder
+	verdict := "FAILED"
+	if r.Passed {
+		verdict = "passed"
+	}
+	fmt.Fprintf(&b, "# Fault tests: %s, lost = %d, doubled = %d\n\n", verdict, r.Lost, r.Doubled)
+	fmt.Fprintf(&b, "%s, commit %s, seed %d, %s, Apache Kafka. Took %s.\n\n",
+		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Commit, r.Seed, r.Machine, r.Took.Round(time.Second))
+	b.WriteString("| fault | asked | done | recovery waited for | p50 | max |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
+	for _, kind := range kinds {
+		r.row(&b, kind, func(e event) bool { return e.Kind == kind }, fmt.Sprint(r.Asked[kind]))
+		for _, detail := range r.details(kind) {
+			r.row(&b, "· "+detail, func(e event) bool { return e.Kind == kind && e.Detail == detail }, "")
+		}
+	}
+	b.WriteString("\nRecovery: from a kill, or from when a network or broker was whole again or a zombie woke, until an epoch of after it was\nread as committed. Every fourth fault comes without waiting for that.\n\n")
+	fmt.Fprintf(&b, "- Written: %d records, %d out of order; %d refund records, of them %d duplicates and %d to be refused.\n",
+		r.Written.Records, r.Written.OutOfOrder, r.Written.Refunds, r.Written.Duplicates, r.Written.DeadLettered)
+	fmt.Fprintf(&b, "- Decided: %d refunds, %d of them approved and sent on, byte for byte.\n", r.Decisions, r.Approved)
+	p50, most := quantiles(r.Replaced)
+	fmt.Fprintf(&b, "- A zombie's successor committed p50 %s, at most %s after the zombie was stopped (%d).\n", p50, most, len(r.Replaced))
+	fmt.Fprintf(&b, "- Instances that gave way to another: %d. Both of two did: %d. Ended by themselves otherwise: %d.\n",
+		r.GaveWay, r.Deserted, r.EndedByThemselves)
+	return b.String()
+}
+
+func (r *report) details(kind string) (all []string) {
+	for _, e := range r.Faults {
+		if e.Kind == kind && !slices.Contains(all, e.Detail) {
+			all = append(all, e.Detail)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (r *report) row(b *strings.Builder, name string, of func(event) bool, asked string) {
+	done, took := 0, []time.Duration(nil)
+	for _, e := range r.Faults {
+		if !of(e) {
+			continue
+		}
+		done++
+		if e.Recovered > 0 {
+			took = append(took, e.Recovered)
+		}
+	}
+	p50, most := quantiles(took)
+	fmt.Fprintf(b, "| %s | %s | %d | %d | %s | %s |\n", name, asked, done, len(took), p50, most)
+}
+
+// quantiles are the median and the largest.
+func quantiles(took []time.Duration) (p50, most time.Duration) {
+	if len(took) == 0 {
+		return 0, 0
+	}
+	sorted := slices.Sorted(slices.Values(took))
+	return sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond)
+}
