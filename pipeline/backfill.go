@@ -30,9 +30,11 @@ type fillPlan struct {
 	fromEpoch int64           // begin once this epoch is committed
 }
 
-// planFill notes what new series miss. A filling that is under way is given up:
-// what it was for is still missing, and planned again.
-func (s *session) planFill() {
+// planFill notes what new series miss: what was applied by now, or what a
+// restored state has of before, since all that was read again after that has gone
+// into them. A filling that is under way is given up: what it was for is still
+// missing, and planned again.
+func (s *session) planFill(state *savedState) {
 	if s.fill != nil {
 		s.fill.stop()
 		s.fill = nil
@@ -45,6 +47,9 @@ func (s *session) planFill() {
 	// What one transaction has committed is readable for sure once the next one
 	// is committed.
 	plan := &fillPlan{fromEpoch: s.epochs + 1, decided: map[*partition]int64{}, waiting: map[string]bool{}}
+	if state != nil && s.rejoinedIDs != nil {
+		plan.waiting = s.rejoinedIDs
+	}
 	if derived {
 		plan.derived = s.wanted()
 	}
@@ -55,6 +60,10 @@ func (s *session) planFill() {
 			}
 			to := map[int32]int64{}
 			for _, p := range in.partitions {
+				if state != nil {
+					to[p.id], plan.decided[p] = p.inState, state.decided(in.stream.Name, p.id)
+					continue
+				}
 				to[p.id], plan.decided[p] = p.applied, p.decided()
 				for _, r := range p.pending[p.pendingAt:] {
 					if in == s.payments && r.decidable() {

@@ -70,10 +70,10 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 			cut[r.Partition] = false
 			j.since = max(j.since, dec.DecidedAt)
 		}
-		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < state.decided(dec.Source.Partition) {
+		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < state.decided("refunds", dec.Source.Partition) {
 			return nil
 		}
-		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome, Received: dec.ReceivedAt}
+		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome, Seen: max(dec.ReceivedAt, dec.DecidedAt)}
 		j.place[dec.RefundID] = place{dec.Source.Partition, dec.Source.Offset}
 		d.keep(r, dec)
 		return nil
@@ -120,6 +120,7 @@ func (s *session) restore(past *journal) error {
 		switch {
 		case decided && at == place{r.Partition, r.Offset}:
 			outcomes[i] = past.decided[id].Outcome
+			r.Seen = max(r.Seen, past.decided[id].Seen)
 		case decided:
 			s.items[i] = nil
 		case r.history:

@@ -40,9 +40,10 @@ type progress struct {
 	At              int64            `json:"at"` // Unix milliseconds
 	Ruleset         string           `json:"ruleset"`
 	Balance         Balance          `json:"balance"`
-	Began           string           `json:"began,omitempty"` // random, the same since the first start
-	Saved           bool             `json:"saved,omitempty"` // the state is kept in a folder, too
-	Lost            int64            `json:"lost,omitempty"`  // when a state was lost that the topics no longer held
+	Began           string           `json:"began,omitempty"`        // random, the same since the first start
+	Saved           bool             `json:"saved,omitempty"`        // the state may hold more than the topics
+	Lost            int64            `json:"lost,omitempty"`         // Unix milliseconds: when a state was lost that the topics no longer held
+	LostRefunds     int64            `json:"lost_refunds,omitempty"` // likewise, and refunds with it that no decision tells of
 	Streams         []streamProgress `json:"streams"`
 }
 
@@ -87,7 +88,7 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.saver != nil, Lost: s.lost}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds

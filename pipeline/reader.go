@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,6 +202,16 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		}
 		rec.Prepare(rec.raw.Value)
 	}
+}
+
+// accept decodes a record that was accepted before, whatever today's limits are.
+func (r *reader) accept(rec *record) {
+	limits := event.Limits{MaxBytes: math.MaxInt32, MaxDepth: math.MaxInt32, MaxFieldBytes: math.MaxInt32}
+	any := &reader{limits: limits, maxDelay: r.maxDelay, unknown: r.unknown}
+	b := &batch{records: []record{*rec}}
+	b.records[0].err = nil
+	any.decode(event.NewDecoder(rec.part.in.stream, limits), rec.part.in, b)
+	*rec = b.records[0]
 }
 
 // besides is about what a record takes on top of its value.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -56,6 +57,11 @@ func (s *session) open(ctx context.Context) (err error) {
 	details, err := s.ensureTopics(ctx)
 	if err != nil {
 		return err
+	}
+	s.topicIDs = map[string]string{}
+	for _, topic := range []string{s.topics.Decisions, s.topics.Alerts} {
+		id := details[topic].ID
+		s.topicIDs[topic] = hex.EncodeToString(id[:])
 	}
 	s.checkRetention(ctx)
 	return s.openInputs(ctx, details)
@@ -124,6 +130,11 @@ func (s *session) recover(ctx, work context.Context) error {
 			return err
 		}
 	}
+	if last == nil {
+		if last, err = s.begin(ctx); err != nil {
+			return err
+		}
+	}
 	state, err := s.openState(ctx, last)
 	if err != nil {
 		return err
@@ -134,10 +145,8 @@ func (s *session) recover(ctx, work context.Context) error {
 		return err
 	}
 	s.journalAt, s.alertsAt = past.ends, past.alertEnds
-	if last == nil {
-		if err := s.begin(ctx, past); err != nil {
-			return err
-		}
+	if s.missing && past.since != noTime {
+		s.lostRefunds = began.UnixMilli()
 	}
 	if err := s.startReader(work); err != nil {
 		return err
@@ -177,8 +186,9 @@ func (s *session) recover(ctx, work context.Context) error {
 		}
 	}
 	s.restoreRest(past)
+	s.planFill(state)
 	s.rejoined()
-	s.planFill()
+	s.tellLoss(time.Now())
 	s.saved = time.Now()
 	s.metrics.recovery.Set(time.Since(began).Seconds())
 	s.log.Info("live", "records", read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
@@ -199,38 +209,42 @@ func (s *session) forgotten() {
 
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
-func (s *session) begin(ctx context.Context, past *journal) error {
+func (s *session) begin(ctx context.Context) (*progress, error) {
+	past, err := s.readJournal(ctx, nil, nil)
+	if err != nil {
+		return nil, err
+	}
 	if n := len(past.decided); n > 0 {
 		// Another instance may have begun since the progress was looked for.
 		if last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err != nil || last != nil {
-			return firstError(err, errors.New("the first progress was written while it was looked for: starting over"))
+			return nil, firstError(err, errors.New("the first progress was written while it was looked for: starting over"))
 		}
-		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+		return nil, fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
 	if err != nil {
-		return &fatalError{err}
+		return nil, &fatalError{err}
 	}
 	from, err := df.resolve(ctx, s.adm, s.refunds.stream.Topic, len(s.refunds.partitions))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, p := range s.refunds.partitions {
 		p.decideFrom = from[i]
 	}
 	if err := s.beginPayments(ctx, df); err != nil {
-		return err
+		return nil, err
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	s.began = fmt.Sprintf("%016x", rand.Uint64())
 	p := s.snapshot(time.Now().UnixMilli())
 	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
-		return err
+		return nil, err
 	}
 	s.cfg.claimed(writerID{})
 	s.cfg.committed(p)
-	return nil
+	return p, nil
 }
 
 // resumeFrom takes the committed progress, and refuses one that isn't ours.

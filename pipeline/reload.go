@@ -53,7 +53,7 @@ func (s *session) reload(r reload) {
 	s.set = r.set
 	s.cfg.rules(r.set)
 	s.markRequired()
-	s.planFill()
+	s.planFill(nil)
 	s.metrics.setRules(r.set, now)
 	s.log.Info("rules reloaded", "ruleset", r.set.Version, "rules", len(r.set.Rules), "took", time.Since(now))
 }

@@ -28,6 +28,9 @@ type savedState struct {
 	Journal map[int32]int64 `json:"journal"`
 	Alerts  map[int32]int64 `json:"alerts"`
 
+	// Topics are the ids of these topics.
+	Topics map[string]string `json:"topics"`
+
 	// Odd are the records, by stream, partition and offset, that were applied,
 	// that wait for their turn, and that are not the event of their id.
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
@@ -101,10 +104,7 @@ func (v *saver) run() {
 		if w == nil {
 			w = v.store.Begin()
 		}
-		err := write(w, step)
-		if err == nil && step.meta != nil {
-			err = v.commit(w, step.meta)
-		}
+		err := v.write(w, step)
 		switch failed = err != nil; {
 		case failed:
 			v.results <- saveResult{err: err}
@@ -115,29 +115,39 @@ func (v *saver) run() {
 	}
 }
 
-func write(w *store.Save, step saveStep) error {
+// write hands a step over. It waits for room on the disk, if it must.
+func (v *saver) write(w *store.Save, step saveStep) error {
 	for _, r := range step.drops {
 		if err := w.Drop(r[0], r[1]); err != nil {
 			return err
 		}
 	}
-	var failed error
-	for _, c := range step.copied {
-		c.Each(func(key, value []byte) {
-			if err := w.Put(key, value); err != nil {
-				failed = err
+	waiting := func(f func(key, value []byte) error) func(key, value []byte) error {
+		return func(key, value []byte) error {
+			err := f(key, value)
+			if errors.Is(err, store.ErrFull) {
+				err = v.retry(func() error { return f(key, value) })
 			}
-		}, w.Add)
+			return err
+		}
 	}
-	return failed
+	for _, c := range step.copied {
+		if err := c.Each(waiting(w.Put), waiting(w.Add)); err != nil {
+			return err
+		}
+	}
+	if step.meta != nil {
+		return v.retry(func() error { return w.Commit(step.meta) })
+	}
+	return nil
 }
 
 var errStopped = errors.New("stopped")
 
-// commit waits for room on the disk, if it must.
-func (v *saver) commit(w *store.Save, meta []byte) error {
+// retry waits for room on the disk.
+func (v *saver) retry(f func() error) error {
 	for said := ""; ; {
-		err := w.Commit(meta)
+		err := f()
 		if !errors.Is(err, store.ErrFull) {
 			return err
 		}
@@ -177,8 +187,8 @@ func (s *session) startSave(p *progress, now bool) {
 		s.engine.Rewrite(key)
 	}
 	s.rewrite = nil
-	s.saving = &saving{save: s.engine.StartSave(), began: began,
-		state: savedState{Version: savedStateVersion, Progress: p, Odd: s.odd()}}
+	s.saving = &saving{save: s.engine.StartSave(began.UnixMilli()), began: began,
+		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.topicIDs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
 	s.saver.steps <- saveStep{drops: s.saving.save.Drops}
 	s.metrics.savePause.Observe(time.Since(began).Seconds())

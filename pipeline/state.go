@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"time"
 
 	"github.com/refundguard/refundguard/pipeline/store"
@@ -21,60 +23,101 @@ import (
 // openState opens the state folder and restores what is saved there. Where
 // that is of no use, it says why, is nil, and everything is read again.
 func (s *session) openState(ctx context.Context, last *progress) (*savedState, error) {
-	if last != nil {
-		s.lost = last.Lost
-	}
-	defer func() {
-		if s.lost > 0 {
-			s.engine.Lose(s.lost + s.cfg.State.Originals.Milliseconds())
-		}
-	}()
-	if s.cfg.State.Dir == "" {
-		s.missed(last)
-		return nil, nil
-	}
-	st, err := s.openStore(ctx)
-	if st == nil {
-		s.missed(last)
+	s.lost, s.lostRefunds = last.Lost, last.LostRefunds
+	st, state, err := s.savedState(ctx, last)
+	if err != nil {
 		return nil, err
 	}
-	var state *savedState
-	began := time.Now()
-	if err == nil {
-		state, err = s.restoreState(st, last)
-	}
-	if err != nil {
-		s.log.Error("the saved state can't be used: it is set aside, and everything is read again from the topics", "dir", s.cfg.State.Dir, "error", err.Error())
-		if err := st.SetAside(); err != nil {
-			return nil, errors.Join(fatalf("setting the state in %s aside: %w", s.cfg.State.Dir, err), st.Close())
+	if st != nil && !st.ReadOnly() {
+		s.saver = newSaver(st, s.log, s.metrics)
+		s.engine.Track()
+	} else if st != nil {
+		if err := st.Close(); err != nil {
+			s.log.Warn("closing the state folder", "error", err)
 		}
-		s.engine.Close()
-		s.engine = s.newEngine()
-		state = nil
 	}
-	s.saver = newSaver(st, s.log, s.metrics)
-	s.engine.Track()
+	s.kept = s.saver != nil || state != nil
 	if state == nil {
 		s.missed(last)
 		return nil, nil
 	}
 	s.metrics.savedAt.Set(float64(state.Progress.At) / 1000)
-	s.log.Info("state restored", "keys", s.engine.Stats().Keys, "epoch", state.Progress.Epoch, "of", last.Epoch,
-		"saved", time.UnixMilli(state.Progress.At).UTC().Format(time.RFC3339), "took", time.Since(began).Round(time.Millisecond))
 	s.skipSaved(state)
 	return state, nil
 }
 
+// savedState opens the folder, which is nil if there is none that can be used,
+// and restores what is saved there, which is nil if that can't.
+func (s *session) savedState(ctx context.Context, last *progress) (*store.Store, *savedState, error) {
+	if s.cfg.State.Dir == "" {
+		return nil, nil, nil
+	}
+	began := time.Now()
+	st, err := s.openStore(ctx)
+	if st == nil {
+		return nil, nil, err
+	}
+	var state *savedState
+	if err == nil {
+		state, err = s.restoreState(ctx, st, last)
+	}
+	switch {
+	case err == nil && state != nil:
+		s.log.Info("state restored", "keys", s.engine.Stats().Keys, "epoch", state.Progress.Epoch, "of", last.Epoch,
+			"saved", time.UnixMilli(state.Progress.At).UTC().Format(time.RFC3339), "took", time.Since(began).Round(time.Millisecond))
+		return st, state, nil
+	case err == nil:
+		return st, nil, nil
+	case ctx.Err() != nil:
+		return nil, nil, errors.Join(ctx.Err(), st.Close())
+	case errors.Is(err, store.ErrUnusable):
+		return nil, nil, errors.Join(unusable(err), st.Close())
+	}
+	s.engine.Close()
+	s.engine = s.newEngine()
+	s.log.Error("the saved state can't be used: it is set aside, and everything is read again from the topics", "dir", s.stateDir(), "error", err.Error())
+	if err := st.SetAside(); err != nil {
+		s.log.Error("the state can't be set aside: it stays as it is, and nothing is saved", "error", err.Error())
+		if err := st.Close(); err != nil {
+			s.log.Warn("closing the state folder", "error", err)
+		}
+		return nil, nil, nil
+	}
+	return st, nil, nil
+}
+
+func unusable(err error) error {
+	return fatalf("state.dir: %w. Mend that, or name another folder: then everything is read again from the topics, and what they no longer hold is missed", err)
+}
+
+// stateDir is this deployment's folder: what only observes has one of its own in
+// it.
+func (s *session) stateDir() string {
+	if s.cfg.Observe {
+		return filepath.Join(s.cfg.State.Dir, "observe")
+	}
+	return s.cfg.State.Dir
+}
+
 // openStore waits a little for a predecessor that is ending. Nil without an
-// error: go on without a folder.
+// error: go on without a folder. One that nothing can be written to is opened to
+// be read.
 func (s *session) openStore(ctx context.Context) (*store.Store, error) {
 	for deadline := time.Now().Add(inUseTimeout); ; {
-		st, err := store.Open(s.cfg.State.Dir, s.log)
+		st, err := store.Open(s.stateDir(), s.log)
 		switch {
 		case st != nil:
 			return st, err
+		case errors.Is(err, store.ErrUnusable):
+			if st, readErr := store.OpenToRead(s.stateDir(), s.log); readErr == nil && st.Meta() != nil {
+				s.log.Error("the state is read, and can't be saved until the next start", "error", err.Error())
+				return st, nil
+			} else if st != nil {
+				err = errors.Join(err, st.Close())
+			}
+			return nil, unusable(err)
 		case !errors.Is(err, store.ErrInUse):
-			return nil, fatalf("state.dir can't be used: %w", err)
+			return nil, unusable(err)
 		case time.Now().After(deadline):
 			s.log.Error("the state is read from the topics, and not saved: give each instance a folder of its own as state.dir, or end the other process and restart this one", "error", err.Error())
 			return nil, nil
@@ -91,7 +134,7 @@ const inUseTimeout = 10 * time.Second
 
 // restoreState restores the engine, if the saved state is one that the
 // committed progress came after. It is nil where nothing is saved.
-func (s *session) restoreState(st *store.Store, last *progress) (*savedState, error) {
+func (s *session) restoreState(ctx context.Context, st *store.Store, last *progress) (*savedState, error) {
 	if st.Meta() == nil {
 		return nil, nil
 	}
@@ -105,7 +148,19 @@ func (s *session) restoreState(st *store.Store, last *progress) (*savedState, er
 	if err := state.Progress.precedes(last); err != nil {
 		return nil, err
 	}
-	return state, s.engine.Restore(state.Engine, st.Scan)
+	if !maps.Equal(state.Topics, s.topicIDs) {
+		return nil, fmt.Errorf("its topics of decisions and alerts have the ids %v, those of today %v: they were made anew", state.Topics, s.topicIDs)
+	}
+	scan := func(lo, hi []byte, each func(key, value []byte) error) error {
+		n := 0
+		return st.Scan(lo, hi, func(key, value []byte) error {
+			if n++; n%4096 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return each(key, value)
+		})
+	}
+	return state, s.engine.Restore(state.Engine, time.Now().UnixMilli(), scan)
 }
 
 // precedes says why a state of this progress can't become that of the last
@@ -140,7 +195,8 @@ func (p *progress) precedes(last *progress) error {
 	return nil
 }
 
-// skipSaved has only that read again which the state hasn't.
+// skipSaved has only that read again which the state hasn't. Where a topic no
+// longer holds all of that, it is lost.
 func (s *session) skipSaved(state *savedState) {
 	for _, in := range s.inputs {
 		sp := state.Progress.stream(in.stream.Name)
@@ -161,15 +217,20 @@ func (s *session) skipSaved(state *savedState) {
 			if in == s.refunds {
 				p.stop = max(p.stop, p.inState)
 			}
-			p.cut = exists > p.inState
+			if p.cut = exists > p.inState; p.cut {
+				s.lose(p, p.inState, exists)
+			}
 		}
+	}
+	if _, derived := s.engine.Filling(); derived && s.payments != nil {
+		s.rejoinedIDs = map[string]bool{}
 	}
 }
 
-// missed holds refunds back where the state was kept in a folder, is not there
-// any more, and the topics no longer hold all that it was made of.
+// missed holds refunds back where the state held more than the topics do, and is
+// not there any more.
 func (s *session) missed(last *progress) {
-	if last == nil || !last.Saved {
+	if !last.Saved {
 		return
 	}
 	for _, in := range s.inputs {
@@ -179,12 +240,34 @@ func (s *session) missed(last *progress) {
 		}
 		for i, pp := range sp.Partitions {
 			if p := in.partitions[i]; p.start > pp.From {
-				s.log.Error("the state is lost, and a topic no longer holds all that it was made of: refunds that need what is missing are held as degraded",
-					"topic", in.stream.Topic, "partition", p.id, "from", pp.From, "to", p.start)
-				s.lost = time.Now().UnixMilli()
+				s.lose(p, pp.From, p.start)
 			}
 		}
 	}
+}
+
+func (s *session) lose(p *partition, from, to int64) {
+	s.log.Error("state is lost, and the topic no longer holds all that it was made of: refunds that need what is missing are held as degraded",
+		"topic", p.in.stream.Topic, "partition", p.id, "from", from, "to", to)
+	s.lost = time.Now().UnixMilli()
+	s.missing = s.missing || p.in == s.refunds
+}
+
+// tellLoss tells the engine what is lost, until it would have been forgotten
+// anyway.
+func (s *session) tellLoss(now time.Time) {
+	over := func(at int64, keep time.Duration) bool { return keep > 0 && now.UnixMilli()-at > keep.Milliseconds() }
+	if over(s.lost, s.cfg.State.Originals) {
+		s.lost = 0
+	}
+	if over(s.lostRefunds, s.cfg.State.Retention) {
+		s.lostRefunds = 0
+	}
+	l := engine.Loss{Some: s.lost > 0 || s.lostRefunds > 0}
+	if s.lostRefunds > 0 {
+		l.Refunds = s.lostRefunds + maxEarly.Milliseconds()
+	}
+	s.engine.Lose(l)
 }
 
 // rejoined ends what rejoin needs.
@@ -194,6 +277,7 @@ func (s *session) rejoined() {
 			p.inState, p.odd = 0, nil
 		}
 	}
+	s.rejoinedIDs = nil
 }
 
 // errDiverged is for a saved state that says other things than what was decided
@@ -211,11 +295,24 @@ func (s *session) rejoin(r *record, past *journal) error {
 	case r.Fate == refused && r.err == nil && r.part.in == s.refunds && !passed:
 		// It can be read today, and is new to the state.
 		s.engine.Apply([]*engine.Item{&r.Item})
+		if r.history && r.Fate == engine.Fresh {
+			s.engine.Settle(&r.Item, event.Approve)
+		}
 		return nil
 	case r.Fate == refused:
 		r.Fate = engine.Duplicate // it was dead-lettered
 		return nil
-	case r.part.in != s.refunds || r.err != nil || r.history:
+	case r.err != nil && r.Fate == engine.Fresh && !passed:
+		// It was accepted, and is in the state; whether it would be under today's
+		// limits makes no difference.
+		if s.reader.accept(r); r.err != nil {
+			return s.diverged()
+		}
+	}
+	if s.rejoinedIDs != nil && r.part.in == s.payments && r.Fate == engine.Fresh && r.err == nil {
+		s.rejoinedIDs[r.Event.ID()] = true
+	}
+	if r.part.in != s.refunds || r.err != nil || r.history {
 		return nil
 	}
 	id := r.Event.ID()
@@ -238,16 +335,18 @@ func (s *session) rejoin(r *record, past *journal) error {
 
 // diverged sets the state aside for the session that follows.
 func (s *session) diverged() error {
-	s.saver.close()
-	if st, err := store.Open(s.cfg.State.Dir, s.log); st != nil {
-		err = errors.Join(st.SetAside(), st.Close())
-		if err != nil {
-			s.log.Error("setting the state aside", "error", err.Error())
-		}
-	} else {
-		s.log.Error("setting the state aside", "error", err.Error())
+	if s.saver == nil { // it was only read
+		return &fatalError{errDiverged}
 	}
+	s.saver.close()
 	s.saver = nil
+	st, err := store.Open(s.stateDir(), s.log)
+	if st != nil {
+		err = errors.Join(st.SetAside(), st.Close())
+	}
+	if err != nil {
+		return &fatalError{fmt.Errorf("%w, which fails: %w", errDiverged, err)}
+	}
 	return errDiverged
 }
 
@@ -271,12 +370,12 @@ func (st *savedState) alerts(partition int32) int64 {
 	return st.Alerts[partition]
 }
 
-// decided is the first refund of a partition whose decision the state hasn't.
-func (st *savedState) decided(partition int32) int64 {
+// decided is the first record of a partition whose decision the state hasn't.
+func (st *savedState) decided(stream string, partition int32) int64 {
 	if st == nil {
 		return 0
 	}
-	if sp := st.Progress.stream("refunds"); sp != nil && int(partition) < len(sp.Partitions) {
+	if sp := st.Progress.stream(stream); sp != nil && int(partition) < len(sp.Partitions) {
 		return sp.Partitions[partition].Decided
 	}
 	return 0

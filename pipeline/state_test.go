@@ -394,7 +394,7 @@ func TestAForeignStateFolder(t *testing.T) {
 		if d := r.decided(); !strings.HasPrefix(d["X"][0], "approve") {
 			t.Errorf("X: %v", d["X"])
 		}
-		if _, err := os.Stat(filepath.Join(dir, "set-aside")); (err == nil) != (i == 1) {
+		if _, err := os.Stat(filepath.Join(dir, "set-aside-1")); (err == nil) != (i == 1) {
 			t.Errorf("start %d: set aside: %v", i, err == nil)
 		}
 	}

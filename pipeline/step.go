@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/refundguard/refundguard/rules"
@@ -65,9 +66,14 @@ func (s *session) collect(limit frontier) bool {
 }
 
 func (s *session) gather(p *partition, got []record) {
+	seen := int64(math.MinInt64) // when it was, what is read again doesn't tell
+	if p.stop < 0 {
+		seen = time.Now().UnixMilli()
+	}
 	for i := range got {
 		r := &got[i]
 		r.history = r.Offset < p.decideFrom
+		r.Seen = max(r.Received, seen)
 		s.chunk = append(s.chunk, r)
 		if r.err != nil {
 			s.items = append(s.items, nil)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
 )
 
@@ -17,52 +16,99 @@ var ErrFull = errors.New("the disk is nearly full")
 type Save struct {
 	s       *Store
 	batch   *pebble.Batch
-	first   bool // nothing is saved yet: what is written early counts only with the meta
+	early   bool // something was written before the meta, which there is none of meanwhile
 	added   map[string][]byte
+	adding  int // bytes in added
 	rewrite [][]byte
 	scratch []byte
 }
 
 // Begin begins a save. The one before must have been committed.
 func (s *Store) Begin() *Save {
-	return &Save{s: s, batch: s.db.NewBatch(), first: s.meta == nil, added: map[string][]byte{}}
+	return &Save{s: s, batch: s.db.NewBatch(), added: map[string][]byte{}}
 }
 
-// earlyBytes is how much of a first save is kept in memory.
-const earlyBytes = 32 << 20
+// earlyBytes is how much of a save is kept in memory.
+var earlyBytes = 32 << 20
 
 // Drop removes the keys from lo up to but not hi. It comes before Put and Add.
 func (v *Save) Drop(lo, hi []byte) error { return v.batch.DeleteRange(lo, hi, nil) }
 
 // Put replaces the value of a key, with all that Add adds to it in this save.
+// After ErrFull it can be called again, after other errors nothing can be saved
+// any more.
 func (v *Save) Put(key, value []byte) error {
+	if err := v.spill(); err != nil {
+		return err
+	}
+	v.adding -= len(v.added[string(key)])
 	delete(v.added, string(key))
 	v.s.wasPut(key, len(value))
 	v.scratch = appendSealed(v.scratch[:0], key, value)
-	if err := v.batch.Set(key, v.scratch, nil); err != nil {
+	return v.batch.Set(key, v.scratch, nil)
+}
+
+// Add puts one more part behind the value of a key. For a key that is Put in the
+// same save, it must come first. Errors are as of Put.
+func (v *Save) Add(key, part []byte) error {
+	if err := v.spill(); err != nil {
 		return err
 	}
-	if v.first && v.batch.Len() > earlyBytes {
-		if err := v.batch.Commit(pebble.NoSync); err != nil {
+	before := v.added[string(key)]
+	v.added[string(key)] = appendSealed(before, key, part)
+	v.adding += len(v.added[string(key)]) - len(before)
+	return nil
+}
+
+// spill writes what there is so far, if it is much. It doesn't count before the
+// meta is there too: until then the save before is kept beside it.
+func (v *Save) spill() error {
+	if v.batch.Len()+v.adding <= earlyBytes {
+		return nil
+	}
+	if err := v.room(); err != nil {
+		return err
+	}
+	if !v.early && v.s.meta != nil {
+		if err := v.s.keepBefore(); err != nil {
 			return err
 		}
-		v.batch = v.s.db.NewBatch()
+	}
+	v.early = true
+	if err := v.write(); err != nil {
+		return err
+	}
+	v.batch = v.s.db.NewBatch()
+	return nil
+}
+
+// keepBefore keeps the last save where a start finds it, for as long as there is
+// no meta.
+func (s *Store) keepBefore() error {
+	return s.do(func() error {
+		if err := s.fs.RemoveAll(s.before()); err != nil {
+			return err
+		}
+		if err := s.db.Checkpoint(s.before()); err != nil {
+			return err
+		}
+		if err := s.db.Delete(metaKey, nil); err != nil {
+			return err
+		}
+		return s.db.Flush()
+	})
+}
+
+// room is ErrFull where the disk has too little left.
+func (v *Save) room() error {
+	usage, err := v.s.fs.GetDiskUsage(v.s.dir)
+	if err == nil && usage.AvailBytes < uint64(2*(v.batch.Len()+v.adding))+spareBytes {
+		return fmt.Errorf("%w: %d MiB are left in %s", ErrFull, usage.AvailBytes>>20, v.s.dir)
 	}
 	return nil
 }
 
-// Add puts one more part behind the value of a key. For a key that is Put in the
-// same save, it must come first.
-func (v *Save) Add(key, part []byte) {
-	v.added[string(key)] = appendSealed(v.added[string(key)], key, part)
-}
-
-// Commit writes the save, with meta. After ErrFull it can be called again; after
-// another error nothing can be saved any more.
-func (v *Save) Commit(meta []byte) error {
-	if usage, err := vfs.Default.GetDiskUsage(v.s.dir); err == nil && usage.AvailBytes < uint64(2*v.batch.Len())+spareBytes {
-		return fmt.Errorf("%w: %d MiB are left in %s", ErrFull, usage.AvailBytes>>20, v.s.dir)
-	}
+func (v *Save) write() error {
 	for key, parts := range v.added {
 		if err := v.batch.Merge([]byte(key), parts, nil); err != nil {
 			return err
@@ -72,16 +118,28 @@ func (v *Save) Commit(meta []byte) error {
 		}
 	}
 	clear(v.added)
+	v.adding = 0
+	return v.s.do(func() error { return v.batch.Commit(pebble.NoSync) })
+}
+
+// Commit writes the save, with meta. Errors are as of Put.
+func (v *Save) Commit(meta []byte) error {
+	if err := v.room(); err != nil {
+		return err
+	}
 	if err := v.batch.Set(metaKey, appendSealed(nil, metaKey, meta), nil); err != nil {
 		return err
 	}
-	if err := v.batch.Commit(pebble.NoSync); err != nil {
+	if err := v.write(); err != nil {
 		return err
 	}
-	if err := v.s.db.Flush(); err != nil {
+	if err := v.s.do(v.s.db.Flush); err != nil {
 		return err
 	}
 	v.s.meta = meta
+	if v.early {
+		return v.s.fs.RemoveAll(v.s.before())
+	}
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,47 +25,55 @@ import (
 
 // Errors that Open and others wrap.
 var (
-	// ErrInUse: another process has the folder.
+	// ErrInUse: another process has the folder, or a database of this one that
+	// gave no answer.
 	ErrInUse = errors.New("in use by another process")
 	// ErrDamaged: what is there can't be read.
 	ErrDamaged = errors.New("damaged")
+	// ErrUnusable: the system doesn't let it be used, whatever is there.
+	ErrUnusable = errors.New("the folder can't be used")
 )
 
 // Store is an open folder. One goroutine may use it, but for Scan.
 type Store struct {
 	dir      string
+	fs       vfs.FS
 	log      *slog.Logger
 	lock     *pebble.Lock
 	readOnly bool
 	db       *pebble.DB
+	stuck    *gaveUp
+	held     bool   // a database that gave no answer has the files until the process ends
 	meta     []byte // nil: nothing is saved
 	grown    map[string]*growth
 }
 
 // Open takes a folder, which it makes if there is none. What can't be read is
 // ErrDamaged, and a store that SetAside must be called on.
-func Open(dir string, log *slog.Logger) (*Store, error) { return open(dir, log, false) }
+func Open(dir string, log *slog.Logger) (*Store, error) { return open(dir, vfs.Default, log, false) }
 
 // OpenToRead takes a folder that there is, and changes nothing in it.
-func OpenToRead(dir string, log *slog.Logger) (*Store, error) { return open(dir, log, true) }
+func OpenToRead(dir string, log *slog.Logger) (*Store, error) {
+	return open(dir, vfs.Default, log, true)
+}
 
-func open(dir string, log *slog.Logger, readOnly bool) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+func open(dir string, files vfs.FS, log *slog.Logger, readOnly bool) (*Store, error) {
+	if err := files.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	// The folder is locked and not only the database in it, which may be moved.
-	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	lock, err := pebble.LockDirectory(dir, files)
 	if err != nil {
 		if isLocked(err) {
-			err = fmt.Errorf("%s is %w", dir, ErrInUse)
+			return nil, fmt.Errorf("%s is %w", dir, ErrInUse)
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
-	s := &Store{dir: dir, log: log, lock: lock, readOnly: readOnly, grown: map[string]*growth{}}
-	if err = s.open(); errors.Is(err, ErrInUse) {
-		return nil, errors.Join(err, lock.Close())
+	s := &Store{dir: dir, fs: files, log: log, lock: lock, readOnly: readOnly, grown: map[string]*growth{}}
+	if err = s.open(); err == nil || errors.Is(err, ErrDamaged) {
+		return s, err
 	}
-	return s, err
+	return nil, errors.Join(err, s.Close())
 }
 
 // isLocked tells that a lock is held from other errors of taking it. It can be
@@ -76,22 +84,57 @@ func isLocked(err error) bool {
 
 func (s *Store) path() string { return filepath.Join(s.dir, "db") }
 
-func (s *Store) open() (err error) {
-	defer func() {
-		if caught := recover(); caught != nil {
-			err = fmt.Errorf("%s is %w: %v", s.path(), ErrDamaged, caught)
-		}
-	}()
-	o := options(s.log)
-	o.ReadOnly, o.ErrorIfNotExists = s.readOnly, s.readOnly
-	if s.db, err = pebble.Open(s.path(), o); err != nil {
-		if isLocked(err) {
-			return fmt.Errorf("%s is %w", s.path(), ErrInUse)
-		}
-		return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
-	}
-	if s.meta, err = s.readMeta(); err != nil || s.meta != nil || s.readOnly {
+// damaged is err as ErrDamaged, unless it is the system's word and not one on
+// what the files hold.
+func (s *Store) damaged(err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, ErrDamaged) || errors.Is(err, ErrInUse) || errors.Is(err, ErrUnusable):
 		return err
+	case s.held:
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	case isLocked(err):
+		return fmt.Errorf("%s is %w", s.path(), ErrInUse)
+	case errors.As(err, &errno) && errno != syscall.ENOENT && errno != syscall.EINVAL:
+		return fmt.Errorf("%w: %s: %w", ErrUnusable, s.path(), err)
+	}
+	return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
+}
+
+func (s *Store) open() error {
+	if err := s.openDB(); err != nil {
+		return s.damaged(err)
+	}
+	return nil
+}
+
+func (s *Store) openDB() error {
+	s.stuck = &gaveUp{log: s.log, said: make(chan struct{})}
+	o := options(s.log, s.stuck)
+	o.FS, o.ReadOnly, o.ErrorIfNotExists = careful{s.fs, s.stuck}, s.readOnly, s.readOnly
+	err := s.do(func() (err error) {
+		db, err := pebble.Open(s.path(), o)
+		s.db = db
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if s.meta, err = s.readMeta(); err != nil {
+		return err
+	}
+	before, beforeErr := s.fs.Stat(s.before())
+	switch {
+	case s.readOnly:
+		return nil
+	case s.meta == nil && before != nil:
+		return s.goBack()
+	case before != nil:
+		return s.fs.RemoveAll(s.before())
+	case !errors.Is(beforeErr, os.ErrNotExist):
+		return beforeErr
+	case s.meta != nil:
+		return nil
 	}
 	// A first save that was not committed may have left something.
 	some := false
@@ -102,24 +145,64 @@ func (s *Store) open() (err error) {
 	if !some {
 		return nil
 	}
-	s.closeDB()
-	if err := os.RemoveAll(s.path()); err != nil {
+	if err := s.closeDB(); err != nil {
+		return err
+	}
+	if err := s.fs.RemoveAll(s.path()); err != nil {
 		return err
 	}
 	return s.open()
 }
 
+// before is where the state as last saved is kept while one that is too large
+// for memory is written.
+func (s *Store) before() string { return filepath.Join(s.dir, "before") }
+
+// goBack takes the save before one that was not finished.
+func (s *Store) goBack() error {
+	if err := s.closeDB(); err != nil {
+		return err
+	}
+	if err := s.fs.RemoveAll(s.path()); err != nil {
+		return err
+	}
+	if err := s.fs.Rename(s.before(), s.path()); err != nil {
+		return err
+	}
+	return s.open()
+}
+
+// do runs what the database may never come back from.
+func (s *Store) do(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if caught := recover(); caught != nil {
+				done <- fmt.Errorf("%s is %w: %v", s.path(), ErrDamaged, caught)
+			}
+		}()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-s.stuck.said:
+		s.held = true
+		return s.stuck.err
+	}
+}
+
 var errSome = errors.New("there is something")
 
-func options(log *slog.Logger) *pebble.Options {
-	o := &pebble.Options{
+func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
+	return &pebble.Options{
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   8 << 20,
 		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
-		Logger:                      quiet{log},
+		Logger:                      stuck,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { log.Error("state on disk", "error", err.Error()) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -127,19 +210,52 @@ func options(log *slog.Logger) *pebble.Options {
 			},
 		},
 	}
-	return o
 }
 
-// quiet is what the database tells in passing. It must not return from Fatalf,
-// and must not end a process that decides refunds: what it was about stands
-// still.
-type quiet struct{ log *slog.Logger }
+// gaveUp is what the database tells in passing, and that it can't go on: its
+// Fatalf must not return, and must not end a process that decides refunds.
+type gaveUp struct {
+	log  *slog.Logger
+	once sync.Once
+	said chan struct{} // closed once err is set
+	err  error
+}
 
-func (q quiet) Infof(string, ...any)              {}
-func (q quiet) Errorf(format string, args ...any) { q.log.Warn(fmt.Sprintf(format, args...)) }
-func (q quiet) Fatalf(format string, args ...any) {
-	q.log.Error("state is not saved any longer: "+fmt.Sprintf(format, args...), "stack", string(debug.Stack()))
+func (g *gaveUp) Infof(string, ...any)              {}
+func (g *gaveUp) Errorf(format string, args ...any) { g.log.Warn(fmt.Sprintf(format, args...)) }
+func (g *gaveUp) Fatalf(format string, args ...any) {
+	g.once.Do(func() {
+		g.err = fmt.Errorf("the database of the state gave up: "+format, args...)
+		close(g.said)
+	})
 	select {}
+}
+
+// careful keeps the database from ending the process: it panics where a folder
+// can't be synced.
+type careful struct {
+	vfs.FS
+	stuck *gaveUp
+}
+
+func (c careful) Unwrap() vfs.FS { return c.FS }
+
+func (c careful) OpenDir(name string) (vfs.File, error) {
+	f, err := c.FS.OpenDir(name)
+	return carefulDir{f, c.stuck, name}, err
+}
+
+type carefulDir struct {
+	vfs.File
+	stuck *gaveUp
+	name  string
+}
+
+func (d carefulDir) Sync() error {
+	if err := d.File.Sync(); err != nil {
+		d.stuck.Fatalf("syncing %s: %w", d.name, err)
+	}
+	return nil
 }
 
 // metaKey comes before all others.
@@ -166,25 +282,25 @@ func (s *Store) Scan(lo, hi []byte, each func(key, part []byte) error) (err erro
 	}()
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
-		return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
+		return s.damaged(err)
 	}
 	defer func() {
 		if e := it.Close(); e != nil && err == nil {
-			err = fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, e)
+			err = s.damaged(e)
 		}
 	}()
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
+			return s.damaged(err)
 		}
 		if len(value) == 0 {
-			return fmt.Errorf("%s is %w: a value of key %q is empty", s.path(), ErrDamaged, it.Key())
+			return s.damaged(fmt.Errorf("a value of key %q is empty", it.Key()))
 		}
 		for len(value) > 0 {
 			var part []byte
 			if part, value, err = unseal(it.Key(), value); err != nil {
-				return fmt.Errorf("%s is %w: a value of key %q: %w", s.path(), ErrDamaged, it.Key(), err)
+				return s.damaged(fmt.Errorf("a value of key %q: %w", it.Key(), err))
 			}
 			if err := each(it.Key(), part); err != nil {
 				return err
@@ -192,35 +308,49 @@ func (s *Store) Scan(lo, hi []byte, each func(key, part []byte) error) (err erro
 		}
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("%s is %w: %w", s.path(), ErrDamaged, err)
+		return s.damaged(err)
 	}
 	return nil
 }
 
-// SetAside begins anew with nothing saved. What there was is kept beside, in the
-// place of what was set aside before.
+// keptAside is how many states SetAside keeps. It throws none away: one may be
+// the only good copy.
+const keptAside = 3
+
+// SetAside begins anew with nothing saved. What there was is kept in the folder,
+// as set-aside-1 and so on; the error says what to do where there are too many
+// of them already, and the store is then to be closed.
 func (s *Store) SetAside() error {
-	s.closeDB()
-	aside := filepath.Join(s.dir, "set-aside")
-	if err := os.RemoveAll(aside); err != nil {
+	if err := s.closeDB(); err != nil {
 		return err
 	}
-	if err := os.Rename(s.path(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for n := 1; ; n++ {
+		aside := filepath.Join(s.dir, fmt.Sprintf("set-aside-%d", n))
+		_, err := s.fs.Stat(aside)
+		switch {
+		case err == nil && n == keptAside:
+			return fmt.Errorf("%d states were set aside in %s already: look at why, and remove those that nobody needs", n, s.dir)
+		case err == nil:
+			continue
+		case !errors.Is(err, os.ErrNotExist):
+			return err
+		}
+		if err := s.fs.Rename(s.path(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		s.meta = nil
+		clear(s.grown)
+		return s.open()
 	}
-	s.meta = nil
-	clear(s.grown)
-	return s.open()
 }
 
 // closeDB ends the database, which a disk that gives no answer must not hold up
-// for ever.
-func (s *Store) closeDB() {
-	if s.db == nil {
-		return
-	}
+// for ever. Its files may not be touched after an error.
+func (s *Store) closeDB() error {
 	db := s.db
-	s.db = nil
+	if s.db = nil; db == nil || s.held {
+		return s.inUse()
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -231,14 +361,30 @@ func (s *Store) closeDB() {
 	}()
 	select {
 	case <-done:
+	case <-s.stuck.said:
+		s.held = true
 	case <-time.After(10 * time.Second):
-		s.log.Error("the state folder could not be closed: it gives no answer", "dir", s.dir)
+		s.held = true
 	}
+	return s.inUse()
 }
 
-// Close gives the folder up. What was not committed is not saved.
+func (s *Store) inUse() error {
+	if s.held {
+		return fmt.Errorf("%s is %w: the disk gives no answer, it is free again when this process ends", s.path(), ErrInUse)
+	}
+	return nil
+}
+
+// ReadOnly reports whether nothing can be saved.
+func (s *Store) ReadOnly() bool { return s.readOnly }
+
+// Close gives the folder up, unless the disk gives no answer: then only the end
+// of the process does. What was not committed is not saved.
 func (s *Store) Close() error {
-	s.closeDB()
+	if err := s.closeDB(); err != nil {
+		return err
+	}
 	return s.lock.Close()
 }
 

@@ -65,7 +65,7 @@ func (e *Engine) admitAll(w int, items []*Item) {
 func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 	ev := &it.Event
 	if it.Stream != e.transactions {
-		content, known := sh.ids[it.Stream].put(it.id, ev.ID(), dayOf(it.Received))
+		content, known := sh.ids[it.Stream].put(it.id, ev.ID(), dayOf(it.Seen))
 		if !known {
 			*content = it.content
 			if it.Stream == e.refunds && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
@@ -78,7 +78,7 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 		}
 		return Conflict
 	}
-	o, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Received))
+	o, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Seen))
 	if !known {
 		wk.packed = event.AppendPacked(wk.packed[:0], ev)
 		*o = original{content: it.content, time: ev.Time, packed: sh.keys.add(wk.packed)}
@@ -92,7 +92,7 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 			return Duplicate
 		}
 	}
-	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1, day: dayOf(it.Received)}
+	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1, day: dayOf(it.Seen)}
 	u.of = sh.originals.keyOf(it.id, ev.ID())
 	if ev.Has(e.slots.txStatus) {
 		v := ev.Vals[e.slots.txStatus]

@@ -65,9 +65,11 @@ func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Resul
 	d := &wk.decision
 	e.lookUp(wk, onRefunds, &in, it.id)
 	d.Warming = e.warming(d.Warming[:0], onRefunds, it.Event.Time)
-	if e.received < e.lostUntil && (len(d.Warming) > 0 || in.Original == nil && it.Event.Has(e.slots.rfTransaction)) {
-		it.Degraded = true
+	paid := int64(0)
+	if in.Original != nil {
+		paid = in.Original.Vals[e.slots.txTime].Num
 	}
+	it.Degraded = it.Degraded || e.loss.touches(len(d.Warming) > 0, it.Event.Has(e.slots.rfTransaction), in.Original != nil, paid)
 	hold := it.Hold != "" || it.Degraded && e.cfg.HoldDegraded || len(d.Warming) > 0 && e.cfg.HoldWarming
 	res := wk.evals[onRefunds].Run(hold)
 	if res.Outcome != event.Reject {
@@ -144,14 +146,14 @@ type Past struct {
 	Amount        event.Money
 	Currency      event.Currency
 	Outcome       event.Outcome
-	Received      int64 // Kafka timestamp, Unix milliseconds
+	Seen          int64 // as of Item
 }
 
 // Remember enters such a refund: its id, so that a repeat is a Conflict (whether
 // the bytes are the same can't be told), and its amount.
 func (e *Engine) Remember(refundID string, p Past) {
 	hash := xxh3.HashString(refundID)
-	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID, dayOf(p.Received)); known {
+	if _, known := e.shards[e.owner(hash)].ids[e.refunds].put(hash, refundID, dayOf(p.Seen)); known {
 		return
 	}
 	e.Reserve(p)

@@ -42,6 +42,11 @@ type Item struct {
 	Offset    int64
 	Received  int64 // Kafka timestamp, Unix milliseconds
 
+	// Seen is from when on its id counts as known, Unix milliseconds: the later of
+	// Received and when it was first applied. Producers set Kafka timestamps, and
+	// an id that is forgotten too early is paid twice.
+	Seen int64
+
 	// Sent is occurred_at as it was sent, where Event.Time was moved to the
 	// Kafka timestamp; else it equals Event.Time.
 	Sent int64
@@ -78,8 +83,8 @@ type Config struct {
 	// before the oldest go to buckets; 0: the default of package window.
 	ExactEvents int
 
-	// Retention, Originals and Dedup are for how long, in milliseconds of Kafka
-	// timestamps, ids are kept of refunds, of transactions and of others; 0: for
+	// Retention, Originals and Dedup are for how long, in milliseconds since they
+	// were seen, ids are kept of refunds, of transactions and of others; 0: for
 	// ever. What is older is not saved any longer, and not restored.
 	Retention, Originals, Dedup int64
 
@@ -103,8 +108,7 @@ type Engine struct {
 	received int64 // greatest Kafka timestamp applied
 	earliest int64 // smallest
 
-	// Until this Kafka timestamp, what decisions miss may have been lost.
-	lostUntil int64
+	loss Loss
 
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store

@@ -162,11 +162,6 @@ func (e *Engine) GiveUp() {
 	}
 }
 
-// Lose says that events were lost that had been applied: until the given Kafka
-// timestamp, in milliseconds, decisions that reach back to what is missing, or
-// miss their original, are degraded.
-func (e *Engine) Lose(until int64) { e.lostUntil = until }
-
 // IncompleteDerived says that decisions, or hits, before the given event time
 // are in no journal any more.
 func (e *Engine) IncompleteDerived(since int64) {

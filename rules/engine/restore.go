@@ -27,9 +27,9 @@ func hashOf[T string | []byte](b T) uint64 { return xxh3.HashString(string(b)) }
 type Scan func(lo, hi []byte, each func(key, value []byte) error) error
 
 // Restore enters a saved state into an engine that is new. Series that the saved
-// state hasn't are left as a reload would: see Filling. After an error the engine
-// is good for nothing.
-func (e *Engine) Restore(head []byte, scan Scan) error {
+// state hasn't are left as a reload would: see Filling. now is as of StartSave.
+// After an error the engine is good for nothing.
+func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 	var h header
 	if err := json.Unmarshal(head, &h); err != nil {
 		return fmt.Errorf("%w: %w", ErrSaved, err)
@@ -66,12 +66,12 @@ func (e *Engine) Restore(head []byte, scan Scan) error {
 		e.forgot = map[int]int64{}
 	}
 	for stream := range e.cfg.Schema.Streams {
-		if day := e.expired(stream); int64(day)*dayMS > e.earliest {
+		if day := e.expired(stream, now); int64(day)*dayMS > e.earliest {
 			e.forgot[stream] = max(e.forgot[stream], int64(day)*dayMS)
 		}
 	}
 	errs := make([]error, len(e.shards))
-	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, byID, scan) })
+	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, now, byID, scan) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (e *Engine) Restore(head []byte, scan Scan) error {
 var errFound = errors.New("found")
 
 // restoreShard reads the part of each group that belongs to a shard.
-func (e *Engine) restoreShard(w int, stores map[uint32]*store, scan Scan) error {
+func (e *Engine) restoreShard(w int, now int64, stores map[uint32]*store, scan Scan) error {
 	n := uint64(len(e.shards))
 	lo, hi := (uint64(w)<<32+n-1)/n<<32, (uint64(w+1)<<32+n-1)/n<<32
 	for _, kind := range kinds {
@@ -107,7 +107,7 @@ func (e *Engine) restoreShard(w int, stores map[uint32]*store, scan Scan) error 
 			if w == int(n)-1 {
 				to = appendKey(nil, kind, group+1, 0)
 			}
-			if err := e.restoreGroup(w, kind, group, stores[group], from, to, scan); err != nil {
+			if err := e.restoreGroup(w, now, kind, group, stores[group], from, to, scan); err != nil {
 				return err
 			}
 		}
@@ -115,7 +115,7 @@ func (e *Engine) restoreShard(w int, stores map[uint32]*store, scan Scan) error 
 	return nil
 }
 
-func (e *Engine) restoreGroup(w int, kind byte, group uint32, s *store, from, to []byte, scan Scan) error {
+func (e *Engine) restoreGroup(w int, now int64, kind byte, group uint32, s *store, from, to []byte, scan Scan) error {
 	stream, day := int(group>>16), uint16(group)
 	enter := e.shards[w].restorers(day)[kind]
 	switch {
@@ -127,7 +127,7 @@ func (e *Engine) restoreGroup(w int, kind byte, group uint32, s *store, from, to
 		if stream >= len(e.cfg.Schema.Streams) || (stream == e.transactions) == (kind == kindID) {
 			return ErrSaved
 		}
-		if day < e.expired(stream) {
+		if day < e.expired(stream, now) {
 			return nil
 		}
 		if kind == kindID {

@@ -62,13 +62,14 @@ type copying struct {
 
 // StartSave begins to copy what has changed. It takes a moment; the rest is
 // CopySome's, which must have come to its end before the next StartSave. What is
-// decided between the two doesn't change the copy.
-func (e *Engine) StartSave() *Save {
+// decided between the two doesn't change the copy. now, Unix milliseconds, keeps
+// Kafka timestamps of the far future from making ids old.
+func (e *Engine) StartSave(now int64) *Save {
 	head, err := json.Marshal(e.header())
 	if err != nil {
 		panic(err) // no such type in it
 	}
-	sv := &Save{Header: head, Drops: e.drops(), stores: e.stores, shards: make([]copying, len(e.shards))}
+	sv := &Save{Header: head, Drops: e.drops(now), stores: e.stores, shards: make([]copying, len(e.shards))}
 	e.parallel(parallelFrom, func(w int) {
 		c, sh := &sv.shards[w], e.shards[w]
 		c.tables = make([][tableSegments]int, len(sh.ids))
@@ -92,9 +93,9 @@ func (e *Engine) StartSave() *Save {
 
 // drops are the ranges of what has expired and of stores that are no longer
 // kept.
-func (e *Engine) drops() (ranges [][2][]byte) {
+func (e *Engine) drops(now int64) (ranges [][2][]byte) {
 	for stream := range e.cfg.Schema.Streams {
-		day := e.expired(stream)
+		day := e.expired(stream, now)
 		if day == 0 || day == e.dropped[stream] {
 			continue
 		}
@@ -103,16 +104,16 @@ func (e *Engine) drops() (ranges [][2][]byte) {
 			ranges = append(ranges, [2][]byte{appendKey(nil, kind, dayGroup(stream, 0), 0), appendKey(nil, kind, dayGroup(stream, day), 0)})
 		}
 	}
-	now := map[int]bool{}
+	kept := map[int]bool{}
 	for _, s := range e.stores {
-		now[s.id] = true
+		kept[s.id] = true
 	}
 	for id := range e.saved {
-		if !now[id] {
+		if !kept[id] {
 			ranges = append(ranges, [2][]byte{appendKey(nil, kindWindow, uint32(id), 0), appendKey(nil, kindWindow, uint32(id+1), 0)})
 		}
 	}
-	e.saved = now
+	e.saved = kept
 	return ranges
 }
 
@@ -277,27 +278,32 @@ func (c *copying) copyRefunded(sh *shard) {
 }
 
 // Each calls put for keys and their values, and add for what comes behind the
-// value that a key has. A key that is put in the same save has all of it. It may
-// run on any goroutine.
-func (c Copied) Each(put, add func(key, value []byte)) {
+// value that a key has. A key that is put in the same save has all of it. It ends
+// with the first error, and may run on any goroutine.
+func (c Copied) Each(put, add func(key, value []byte) error) error {
 	if c.store >= 0 {
 		var full []byte
-		window.EachChange(c.bytes, func(whole bool, key, value []byte) {
-			full = append(appendKey(full[:0], kindWindow, uint32(c.store), hashOf(key)), key...)
-			if whole {
-				put(full, value)
-			} else {
-				add(full, value)
+		for ch := range window.EachChange(c.bytes) {
+			full = append(appendKey(full[:0], kindWindow, uint32(c.store), hashOf(ch.Key)), ch.Key...)
+			to := add
+			if ch.Whole {
+				to = put
 			}
-		})
-		return
+			if err := to(full, ch.Value); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	for b := c.bytes; len(b) > 0; {
 		k, v := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
 		b = b[8:]
-		put(b[:k:k], b[k:k+v:k+v])
+		if err := put(b[:k:k], b[k:k+v:k+v]); err != nil {
+			return err
+		}
 		b = b[k+v:]
 	}
+	return nil
 }
 
 // Rewrite has the value of a key of a window put whole next time, for it has

@@ -123,7 +123,7 @@ func (h *header) match(s *store) *savedStore {
 }
 
 // expired is the first day of the ids of a stream that is still kept.
-func (e *Engine) expired(stream int) uint16 {
+func (e *Engine) expired(stream int, now int64) uint16 {
 	keep := e.cfg.Dedup
 	switch stream {
 	case e.transactions:
@@ -131,8 +131,9 @@ func (e *Engine) expired(stream int) uint16 {
 	case e.refunds:
 		keep = e.cfg.Retention
 	}
-	if keep <= 0 || e.received < keep {
+	until := min(e.received, now) - keep
+	if keep <= 0 || until < 0 {
 		return 0
 	}
-	return dayOf(e.received - keep)
+	return dayOf(until)
 }

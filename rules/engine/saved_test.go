@@ -18,6 +18,8 @@ type disk struct {
 	parts map[string][][]byte
 }
 
+const noExpiry = 0 // the clock; nothing is old
+
 func (d *disk) save(sv *engine.Save, copied []engine.Copied) {
 	d.head = sv.Header
 	for _, r := range sv.Drops {
@@ -25,10 +27,17 @@ func (d *disk) save(sv *engine.Save, copied []engine.Copied) {
 	}
 	added := map[string][][]byte{}
 	for _, c := range copied {
-		c.Each(func(k, v []byte) {
+		err := c.Each(func(k, v []byte) error {
 			delete(added, string(k))
 			d.parts[string(k)] = [][]byte{bytes.Clone(v)}
-		}, func(k, v []byte) { added[string(k)] = append(added[string(k)], bytes.Clone(v)) })
+			return nil
+		}, func(k, v []byte) error {
+			added[string(k)] = append(added[string(k)], bytes.Clone(v))
+			return nil
+		})
+		if err != nil {
+			panic(err)
+		}
 	}
 	for k, parts := range added {
 		d.parts[k] = append(d.parts[k], parts...)
@@ -76,7 +85,7 @@ func TestDecisionsAfterSaveAndRestore(t *testing.T) {
 				b.epoch(epoch, func(d *event.Decision) { got = d.Append(got) })
 				continue
 			}
-			sv := b.e.StartSave()
+			sv := b.e.StartSave(noExpiry)
 			copied, _ := b.e.CopySome(sv, 1)
 			ahead := len(got)
 			b.epoch(epoch, func(d *event.Decision) { got = d.Append(got) })
@@ -90,7 +99,7 @@ func TestDecisionsAfterSaveAndRestore(t *testing.T) {
 				b.e.Close()
 				b = newMachine(t, schema, set, rapid.IntRange(1, 4).Draw(t, "workers"), exact)
 				b.e.Track()
-				if err := b.e.Restore(d.head, d.scan); err != nil {
+				if err := b.e.Restore(d.head, noExpiry, d.scan); err != nil {
 					t.Fatal(err)
 				}
 				if streams, _ := b.e.Filling(); len(streams) > 0 {
@@ -123,12 +132,12 @@ func TestRestoreWithOtherRules(t *testing.T) {
 		b.e.Track()
 		b.epoch(rows, func(*event.Decision) {})
 		d := &disk{parts: map[string][][]byte{}}
-		sv := b.e.StartSave()
+		sv := b.e.StartSave(noExpiry)
 		copied, _ := b.e.CopySome(sv, 1<<20)
 		d.save(sv, copied)
 		c := newMachine(t, schema, many, 3, 0)
 		defer c.e.Close()
-		if err := c.e.Restore(d.head, d.scan); err != nil {
+		if err := c.e.Restore(d.head, noExpiry, d.scan); err != nil {
 			t.Fatal(err)
 		}
 		if streams, derived := c.e.Filling(); len(streams) != 2 || !derived {
@@ -136,7 +145,7 @@ func TestRestoreWithOtherRules(t *testing.T) {
 		}
 		same := newMachine(t, schema, few, 1, 0)
 		defer same.e.Close()
-		if err := same.e.Restore(d.head, d.scan); err != nil {
+		if err := same.e.Restore(d.head, noExpiry, d.scan); err != nil {
 			t.Fatal(err)
 		}
 		if same.e.Stats().Keys != b.e.Stats().Keys || same.e.Stats().Events != b.e.Stats().Events {
@@ -151,7 +160,7 @@ func FuzzRestore(f *testing.F) {
 	set := loadSet(f, schema, before)
 	e := engine.New(engine.Config{Schema: schema, Workers: 1}, set)
 	e.Track()
-	sv := e.StartSave()
+	sv := e.StartSave(noExpiry)
 	e.Close()
 	f.Add(sv.Header, []byte("i\x01\x50\x00\x00\x00\x00\x00\x00\x00\x00\x00r1"), []byte("12345678"))
 	f.Add(sv.Header, []byte("o\x00\x50\x00\x00\x00\x00\x00\x00\x00\x00\x00t1"), []byte("12345678\x02"))
@@ -162,6 +171,6 @@ func FuzzRestore(f *testing.F) {
 		e := engine.New(engine.Config{Schema: schema, Workers: 2}, set)
 		defer e.Close()
 		d := &disk{parts: map[string][][]byte{string(key): {value}}}
-		_ = e.Restore(head, d.scan)
+		_ = e.Restore(head, noExpiry, d.scan)
 	})
 }

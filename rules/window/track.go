@@ -1,6 +1,9 @@
 package window
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"iter"
+)
 
 // A store can be kept on disk by whoever keeps it in memory: it tells what has
 // changed, a little at a time, and takes it back. Writing all keys that changed
@@ -70,17 +73,27 @@ func (s *Store) Changes(dst []byte, n int) ([]byte, bool) {
 	return dst, false
 }
 
-// EachChange calls f for each change: a key as it is, which replaces all that
-// was saved of it, or one more event of it, which comes behind. Of one call of
-// Freeze, events of a key that is given whole are to be left out.
-func EachChange(changes []byte, f func(whole bool, key, value []byte)) {
-	for len(changes) > 0 {
-		whole := changes[0] == 1
-		k := binary.LittleEndian.Uint32(changes[1:])
-		v := binary.LittleEndian.Uint32(changes[5:])
-		changes = changes[9:]
-		f(whole, changes[:k:k], changes[k:k+v:k+v])
-		changes = changes[k+v:]
+// Change is a key as it is, whole, which replaces all that was saved of it, or
+// one more event of it, which comes behind.
+type Change struct {
+	Whole      bool
+	Key, Value []byte
+}
+
+// EachChange goes through what Changes gave. Of one call of Freeze, events of a
+// key that is given whole are to be left out.
+func EachChange(changes []byte) iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		for len(changes) > 0 {
+			whole := changes[0] == 1
+			k := binary.LittleEndian.Uint32(changes[1:])
+			v := binary.LittleEndian.Uint32(changes[5:])
+			changes = changes[9:]
+			if !yield(Change{whole, changes[:k:k], changes[k : k+v : k+v]}) {
+				return
+			}
+			changes = changes[k+v:]
+		}
 	}
 }
 

@@ -19,17 +19,17 @@ type disk map[string][][]byte
 // put takes the changes of one save.
 func (d disk) put(changes []byte) {
 	whole := map[string]bool{}
-	window.EachChange(changes, func(w bool, key, value []byte) {
-		if w {
-			whole[string(key)] = true
-			d[string(key)] = [][]byte{value}
+	for c := range window.EachChange(changes) {
+		if c.Whole {
+			whole[string(c.Key)] = true
+			d[string(c.Key)] = [][]byte{c.Value}
 		}
-	})
-	window.EachChange(changes, func(w bool, key, value []byte) {
-		if !w && !whole[string(key)] {
-			d[string(key)] = append(d[string(key)], value)
+	}
+	for c := range window.EachChange(changes) {
+		if !c.Whole && !whole[string(c.Key)] {
+			d[string(c.Key)] = append(d[string(c.Key)], c.Value)
 		}
-	})
+	}
 }
 
 func (d disk) restore(spec window.Spec) (*window.Store, error) {
@@ -127,7 +127,9 @@ func FuzzRestore(f *testing.F) {
 		}
 		s.Freeze()
 		changes, _ := s.Changes(nil, 10)
-		window.EachChange(changes, func(_ bool, _, value []byte) { f.Add(which, value) })
+		for c := range window.EachChange(changes) {
+			f.Add(which, c.Value)
+		}
 	}
 	f.Fuzz(func(t *testing.T, which int, value []byte) {
 		spec := specs[uint(which)%uint(len(specs))]
@@ -139,11 +141,11 @@ func FuzzRestore(f *testing.F) {
 		s.Insert(1, "k", &window.Event{Time: 1 << 40, ID: 7, Values: make([]int64, 2)})
 		s.Freeze()
 		changes, _ := s.Changes(nil, 10)
-		window.EachChange(changes, func(_ bool, key, value []byte) {
+		for c := range window.EachChange(changes) {
 			again := window.New(spec)
-			if err := again.Restore(1, string(key), value); err != nil {
+			if err := again.Restore(1, string(c.Key), c.Value); err != nil {
 				t.Fatalf("what was restored and saved again is refused: %v", err)
 			}
-		})
+		}
 	})
 }

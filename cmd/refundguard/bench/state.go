@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -71,7 +72,7 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 	back := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
 	defer back.Close()
 	start, cpu := time.Now(), cpuTime()
-	if err := back.Restore(st.Meta(), st.Scan); err != nil {
+	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st.Scan); err != nil {
 		return r, err
 	}
 	r.Load, r.LoadCPU = time.Since(start).Seconds(), (cpuTime() - cpu).Seconds()
@@ -168,7 +169,7 @@ func (v *stateSaver) step(e *engine.Engine, now bool) error {
 		if !now && time.Since(v.began) < 2*time.Second {
 			return nil
 		}
-		v.began, v.save = start, e.StartSave()
+		v.began, v.save = start, e.StartSave(time.Now().UnixMilli())
 	} else {
 		copied, done := e.CopyFor(v.save, time.Millisecond)
 		v.copied = append(v.copied, copied...)
@@ -188,11 +189,7 @@ func (v *stateSaver) write() {
 		w := v.st.Begin()
 		var failed error
 		for _, c := range copied {
-			c.Each(func(key, value []byte) {
-				if err := w.Put(key, value); err != nil {
-					failed = err
-				}
-			}, w.Add)
+			failed = errors.Join(failed, c.Each(w.Put, w.Add))
 		}
 		if failed == nil {
 			failed = w.Commit(save.Header)
