@@ -212,3 +212,7 @@ func header(r *kgo.Record, key string) string {
 	}
 	return ""
 }
+
+func streamFrom(decideFrom string) pipeline.StreamConfig {
+	return pipeline.StreamConfig{DecideFrom: decideFrom}
+}

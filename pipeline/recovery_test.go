@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -366,6 +367,7 @@ func TestAProgressTopicOfSeveralPartitionsIsRefused(t *testing.T) {
 // paid.
 func TestALostProgressTopicIsNotAFirstStart(t *testing.T) {
 	r := newHeld(t, 1, 1)
+	r.cfg.State.Dir = filepath.Join(t.TempDir(), "state")
 	r.send("refunds", 0, refund("X", "", "ann", "60", time.Hour))
 	in := r.run()
 	r.until("X is decided", func() bool { return in.Balance().Read == 1 })
@@ -377,5 +379,8 @@ func TestALostProgressTopicIsNotAFirstStart(t *testing.T) {
 	}
 	if err := r.run().wait(); err == nil || !strings.Contains(err.Error(), "pay them again") {
 		t.Errorf("ended with %v", err)
+	}
+	if found, err := filepath.Glob(filepath.Join(r.cfg.State.Dir, "*aside*")); err != nil || len(found) > 0 {
+		t.Errorf("set aside: %v, %v", found, err)
 	}
 }
