@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/refundguard/refundguard/pipeline/store"
-	"github.com/refundguard/refundguard/rules/engine"
-	"github.com/refundguard/refundguard/rules/event"
 )
 
 // Where a saved state belongs to what is committed, a start reads only what came
@@ -225,129 +223,6 @@ func (s *session) skipSaved(state *savedState) {
 	if _, derived := s.engine.Filling(); derived && s.payments != nil {
 		s.rejoinedIDs = map[string]bool{}
 	}
-}
-
-// missed holds refunds back where the state held more than the topics do, and is
-// not there any more.
-func (s *session) missed(last *progress) {
-	if !last.Saved {
-		return
-	}
-	for _, in := range s.inputs {
-		sp := last.stream(in.stream.Name)
-		if sp == nil {
-			continue
-		}
-		for i, pp := range sp.Partitions {
-			if p := in.partitions[i]; p.start > pp.From {
-				s.lose(p, pp.From, p.start)
-			}
-		}
-	}
-}
-
-func (s *session) lose(p *partition, from, to int64) {
-	s.log.Error("state is lost, and the topic no longer holds all that it was made of: refunds that need what is missing are held as degraded",
-		"topic", p.in.stream.Topic, "partition", p.id, "from", from, "to", to)
-	s.lost = time.Now().UnixMilli()
-	s.missing = s.missing || p.in == s.refunds
-}
-
-// tellLoss tells the engine what is lost, until it would have been forgotten
-// anyway.
-func (s *session) tellLoss(now time.Time) {
-	over := func(at int64, keep time.Duration) bool { return keep > 0 && now.UnixMilli()-at > keep.Milliseconds() }
-	if over(s.lost, s.cfg.State.Originals) {
-		s.lost = 0
-	}
-	if over(s.lostRefunds, s.cfg.State.Retention) {
-		s.lostRefunds = 0
-	}
-	l := engine.Loss{Some: s.lost > 0 || s.lostRefunds > 0}
-	if s.lostRefunds > 0 {
-		l.Refunds = s.lostRefunds + maxEarly.Milliseconds()
-	}
-	s.engine.Lose(l)
-}
-
-// rejoined ends what rejoin needs.
-func (s *session) rejoined() {
-	for _, in := range s.inputs {
-		for _, p := range in.partitions {
-			p.inState, p.odd = 0, nil
-		}
-	}
-	s.rejoinedIDs = nil
-}
-
-// errDiverged is for a saved state that says other things than what was decided
-// after it.
-var errDiverged = errors.New("the saved state doesn't agree with what was decided after it: it is set aside")
-
-// rejoin gives a record that is in the state its place in what is committed.
-func (s *session) rejoin(r *record, past *journal) error {
-	r.Fate = engine.Fresh
-	if odd, ok := r.part.odd[r.Offset]; ok {
-		r.Fate = odd
-	}
-	passed := r.Offset < r.part.passed
-	switch {
-	case r.Fate == refused && r.err == nil && r.part.in == s.refunds && !passed:
-		// It can be read today, and is new to the state.
-		s.engine.Apply([]*engine.Item{&r.Item})
-		if r.history && r.Fate == engine.Fresh {
-			s.engine.Settle(&r.Item, event.Approve)
-		}
-		return nil
-	case r.Fate == refused:
-		r.Fate = engine.Duplicate // it was dead-lettered
-		return nil
-	case r.err != nil && r.Fate == engine.Fresh && !passed:
-		// It was accepted, and is in the state; whether it would be under today's
-		// limits makes no difference.
-		if s.reader.accept(r); r.err != nil {
-			return s.diverged()
-		}
-	}
-	if s.rejoinedIDs != nil && r.part.in == s.payments && r.Fate == engine.Fresh && r.err == nil {
-		s.rejoinedIDs[r.Event.ID()] = true
-	}
-	if r.part.in != s.refunds || r.err != nil || r.history {
-		return nil
-	}
-	id := r.Event.ID()
-	at, decided := past.place[id]
-	here := at == place{r.Partition, r.Offset}
-	switch {
-	case decided && here && r.Fate == engine.Fresh && passed:
-		s.engine.Settle(&r.Item, past.decided[id].Outcome)
-		delete(past.decided, id)
-	case decided && (here || r.Fate == engine.Fresh):
-		return s.diverged()
-	case r.Fate == engine.Fresh && passed && r.Received < past.since:
-		past.unknown++
-		s.engine.Settle(&r.Item, event.Approve)
-	case r.Fate == engine.Fresh && passed:
-		return s.diverged()
-	}
-	return nil
-}
-
-// diverged sets the state aside for the session that follows.
-func (s *session) diverged() error {
-	if s.saver == nil { // it was only read
-		return &fatalError{errDiverged}
-	}
-	s.saver.close()
-	s.saver = nil
-	st, err := store.Open(s.stateDir(), s.log)
-	if st != nil {
-		err = errors.Join(st.SetAside(), st.Close())
-	}
-	if err != nil {
-		return &fatalError{fmt.Errorf("%w, which fails: %w", errDiverged, err)}
-	}
-	return errDiverged
 }
 
 // goesOn is from where a topic is to be read that holds records from first on,

@@ -92,7 +92,7 @@ func (s *Store) keepBefore() error {
 		if err := s.db.Checkpoint(s.before()); err != nil {
 			return err
 		}
-		if err := s.db.Delete(metaKey, nil); err != nil {
+		if err := s.db.Delete(metaKey, pebble.NoSync); err != nil {
 			return err
 		}
 		return s.db.Flush()

@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/refundguard/refundguard/rules/engine"
+)
+
+// A state that is lost, while the topics no longer hold all that it was made of,
+// is never taken for one that was always so: refunds that may need what is
+// missing are held.
+
+// missed holds refunds back where the state held more than the topics do, and is
+// not there any more.
+func (s *session) missed(last *progress) {
+	if !last.Saved {
+		return
+	}
+	for _, in := range s.inputs {
+		sp := last.stream(in.stream.Name)
+		if sp == nil {
+			continue
+		}
+		for i, pp := range sp.Partitions {
+			if p := in.partitions[i]; p.start > pp.From {
+				s.lose(p, pp.From, p.start)
+			}
+		}
+	}
+}
+
+func (s *session) lose(p *partition, from, to int64) {
+	s.log.Error("state is lost, and the topic no longer holds all that it was made of: refunds that need what is missing are held as degraded",
+		"topic", p.in.stream.Topic, "partition", p.id, "from", from, "to", to)
+	s.lost = time.Now().UnixMilli()
+	s.missing = s.missing || p.in == s.refunds
+}
+
+// tellLoss tells the engine what is lost, until it would have been forgotten
+// anyway.
+func (s *session) tellLoss(now time.Time) {
+	over := func(at int64, keep time.Duration) bool { return keep > 0 && now.UnixMilli()-at > keep.Milliseconds() }
+	if over(s.lost, s.cfg.State.Originals) {
+		s.lost = 0
+	}
+	if over(s.lostRefunds, s.cfg.State.Retention) {
+		s.lostRefunds = 0
+	}
+	l := engine.Loss{Some: s.lost > 0 || s.lostRefunds > 0}
+	if s.lostRefunds > 0 {
+		l.Refunds = s.lostRefunds + maxEarly.Milliseconds()
+	}
+	s.engine.Lose(l)
+}
