@@ -132,7 +132,7 @@ func (f *filler) send(ctx context.Context, wake *reader, p fillPiece) error {
 // session, of which it uses only what doesn't change.
 func (s *session) readAgain(ctx context.Context, plan *fillPlan, decode *reader, f *filler) (map[int]int64, error) {
 	if plan.derived != nil {
-		if _, err := s.readJournal(ctx, plan.derived, nil); err != nil {
+		if err := s.readJournal(ctx, newJournal(plan.derived, nil)); err != nil {
 			return nil, err
 		}
 		if err := f.send(ctx, s.reader, fillPiece{past: plan.derived}); err != nil {

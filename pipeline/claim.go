@@ -37,7 +37,7 @@ func (s *session) notReplaced(ctx context.Context) error {
 func (s *session) claim(ctx context.Context, last *progress) error {
 	s.seen = last.Writer
 	mine := *last
-	mine.Writer = s.cfg.writer
+	mine.Writer, mine.Host, mine.Left = s.cfg.writer, s.cfg.host, false
 	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}); err != nil {
 		return fmt.Errorf("claiming the progress: %w", err)
 	}

@@ -134,6 +134,10 @@ type EngineConfig struct {
 	ReadAhead      time.Duration `koanf:"read_ahead"`      // event time applied beyond the earliest undecided refund
 	AlignTimeout   time.Duration `koanf:"align_timeout"`   // how long a silent partition is waited for
 	BufferRecords  int           `koanf:"buffer_records"`  // per partition
+
+	// TakeoverAfter is for how long no progress must have come before an instance
+	// takes over from one that works; 0: at once, without standing by.
+	TakeoverAfter time.Duration `koanf:"takeover_after"`
 }
 
 // DefaultConfig is what holds where the configuration is silent.
@@ -152,7 +156,7 @@ func DefaultConfig() Config {
 			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}},
 		ETA: map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
 		Engine: EngineConfig{CommitInterval: 25 * time.Millisecond, ReadAhead: time.Hour, AlignTimeout: 5 * time.Second,
-			BufferRecords: 16384},
+			BufferRecords: 16384, TakeoverAfter: 3 * time.Second},
 	}
 }
 
@@ -221,6 +225,9 @@ func (c Config) Validate() error {
 	}
 	if c.Engine.BufferRecords < 256 {
 		fault("engine.buffer_records is %d: it must be at least 256", c.Engine.BufferRecords)
+	}
+	if c.Engine.TakeoverAfter != 0 && c.Engine.TakeoverAfter < 2*time.Second {
+		fault("engine.takeover_after is %v: at least 2s, since an idle instance commits each second, or 0: take over at once", c.Engine.TakeoverAfter)
 	}
 	if c.Engine.Workers < 0 {
 		fault("engine.workers is %d: it must be at least 0, which is one per processor", c.Engine.Workers)

@@ -90,22 +90,20 @@ func (d *derived) keep(r *kgo.Record, dec *event.Decision) {
 }
 
 // readAlerts adds the hits of rules on transactions: those alerts whose id says
-// that they are. It gives the topic's ends, which is all where d is nil. It may
-// run on any goroutine.
-func (s *session) readAlerts(ctx context.Context, d *derived, state *savedState) (map[int32]int64, error) {
-	topic := s.topics.Alerts
+// that they are; where nobody asks for them, it only notes where the topic ends.
+func (s *session) readAlerts(ctx context.Context, j *journal) error {
+	d, topic := j.derived, s.topics.Alerts
 	spans, err := wholeTopic(ctx, s.adm, topic)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ends := map[int32]int64{}
 	for id, sp := range spans {
-		from, cut := state.goesOn(sp.From, state.alerts(id))
-		ends[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
+		from, cut := goesOn(sp.From, j.alertEnds[id])
+		j.alertEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 		d.begins(id, cut)
 	}
 	if d == nil {
-		return ends, nil
+		return nil
 	}
 	err = kafka.ReadRanges(ctx, s.cfg.options, topic, spans, func(r *kgo.Record) error {
 		a, err := event.ParseAlert(r.Value)
@@ -122,12 +120,12 @@ func (s *session) readAlerts(ctx context.Context, d *derived, state *savedState)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the alerts %s: %w", topic, err)
+		return fmt.Errorf("reading the alerts %s: %w", topic, err)
 	}
 	if d.payments {
 		d.read()
 	}
-	return ends, nil
+	return nil
 }
 
 // wholeTopic is all that a topic holds.
@@ -165,10 +163,12 @@ func (s *session) recall(records []*record, items []*engine.Item, d *derived, en
 		case s.refunds:
 			if t, ok := d.refunds[r.Event.ID()]; ok && t.partition == r.Partition && t.offset == r.Offset {
 				enter(&r.Item, t.decided)
+				delete(d.refunds, r.Event.ID())
 			}
 		case s.payments:
 			if hits := d.hits[r.Event.ID()]; len(hits) > 0 && r.Fate == engine.Fresh {
 				enter(&r.Item, engine.Decided{Hits: hits})
+				delete(d.hits, r.Event.ID())
 			}
 		}
 	}

@@ -19,5 +19,9 @@ func isFatal(err error) bool {
 	return errors.As(err, &f)
 }
 
+// ErrStandby is why an instance isn't ready that has all that another one has
+// committed, while that works.
+var ErrStandby = errors.New("standing by")
+
 // ErrFenced says that another instance took over the transactional.id.
 var ErrFenced = errors.New("another instance with the same transactional.id took over: stopping, so that nothing is written twice")

@@ -47,7 +47,7 @@ func newWorld(t *testing.T, partitions int32, rules string) *world {
 	w.cfg.Rules.Dir = t.TempDir()
 	w.cfg.State.Dir, w.cfg.State.SaveInterval = filepath.Join(t.TempDir(), "state"), 50*time.Millisecond
 	w.cfg.Rules.Reload = 20 * time.Millisecond
-	w.cfg.Engine.Workers = 3
+	w.cfg.Engine.Workers, w.cfg.Engine.TakeoverAfter = 3, 0
 	w.writeRules(rules)
 	return w
 }

@@ -60,10 +60,10 @@ func OpenState(cfg Config, log *slog.Logger) (*State, error) {
 	if cfg.State.Dir == "" {
 		return nil, errors.New("state.dir is empty: the state is in memory only")
 	}
-	if _, err := os.Stat(filepath.Join(cfg.State.Dir, "db")); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", cfg.State.Dir, ErrNoState)
+	if _, err := os.Stat(filepath.Join(cfg.stateDir(), "db")); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", cfg.stateDir(), ErrNoState)
 	}
-	st, err := store.OpenToRead(cfg.State.Dir, log)
+	st, err := store.OpenToRead(cfg.stateDir(), log)
 	if errors.Is(err, store.ErrInUse) {
 		return nil, fmt.Errorf("%w: end it first, or look at a copy of the folder", err)
 	}
@@ -75,7 +75,7 @@ func OpenState(cfg Config, log *slog.Logger) (*State, error) {
 	}
 	s := &State{cfg: cfg, store: st}
 	if st.Meta() == nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", cfg.State.Dir, ErrNoState), st.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", cfg.stateDir(), ErrNoState), st.Close())
 	}
 	if err := json.Unmarshal(st.Meta(), &s.saved); err != nil || s.saved.Version != savedStateVersion || s.saved.Progress == nil {
 		return nil, errors.Join(fmt.Errorf("%s is of another format: version %d, this program's is %d", cfg.State.Dir, s.saved.Version, savedStateVersion), err, st.Close())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -24,7 +25,19 @@ type journal struct {
 	derived *derived         // nil: no rule reads hits or decisions
 	unknown int64            // refunds taken as approved because of since
 
+	state           *savedState     // what it goes on behind; nil: nothing
 	ends, alertEnds map[int32]int64 // by partition: before this, it was read
+}
+
+// newJournal is one of which nothing is read yet, but for what a saved state
+// has.
+func newJournal(d *derived, state *savedState) *journal {
+	j := &journal{derived: d, state: state, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime,
+		ends: map[int32]int64{}, alertEnds: map[int32]int64{}}
+	if state != nil {
+		j.ends, j.alertEnds = maps.Clone(state.Journal), maps.Clone(state.Alerts)
+	}
+	return j
 }
 
 // place is where a record is in its topic.
@@ -33,27 +46,25 @@ type place struct {
 	offset    int64
 }
 
-// readJournal reads the journal, and what the streams hits and decisions are
-// made of into d, as far as a saved state doesn't have it. It may run on any
-// goroutine.
-func (s *session) readJournal(ctx context.Context, d *derived, state *savedState) (*journal, error) {
-	j := &journal{derived: d, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime, ends: map[int32]int64{}}
-	topic := s.topics.Decisions
+// readJournal reads what the journal holds that wasn't read before, and what the
+// streams hits and decisions are made of. It may run on any goroutine.
+func (s *session) readJournal(ctx context.Context, j *journal) error {
+	d, topic := j.derived, s.topics.Decisions
 	starts, err := s.adm.ListStartOffsets(ctx, topic)
 	if err != nil {
-		return nil, fmt.Errorf("asking where %s begins: %w", topic, err)
+		return fmt.Errorf("asking where %s begins: %w", topic, err)
 	}
 	ends, err := s.adm.ListCommittedOffsets(ctx, topic)
 	if err != nil {
-		return nil, fmt.Errorf("asking where %s ends: %w", topic, err)
+		return fmt.Errorf("asking where %s ends: %w", topic, err)
 	}
 	if err := errors.Join(starts.Error(), ends.Error()); err != nil {
-		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, err)
+		return fmt.Errorf("asking for the offsets of %s: %w", topic, err)
 	}
 	spans, cut := map[int32]kafka.Span{}, map[int32]bool{}
 	ends.Each(func(o kadm.ListedOffset) {
 		first, _ := starts.Lookup(topic, o.Partition)
-		from, missing := state.goesOn(first.Offset, state.journal(o.Partition))
+		from, missing := goesOn(first.Offset, j.ends[o.Partition])
 		spans[o.Partition] = kafka.Span{From: from, To: o.Offset}
 		j.ends[o.Partition] = o.Offset
 		cut[o.Partition] = missing
@@ -70,7 +81,7 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 			cut[r.Partition] = false
 			j.since = max(j.since, dec.DecidedAt)
 		}
-		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < state.decided("refunds", dec.Source.Partition) {
+		if dec.Source.Topic != s.refunds.stream.Topic || dec.Source.Offset < j.state.decided("refunds", dec.Source.Partition) {
 			return nil
 		}
 		j.decided[dec.RefundID] = engine.Past{TransactionID: dec.TransactionID, Amount: dec.Amount, Currency: dec.Currency, Outcome: dec.Outcome, Seen: max(dec.ReceivedAt, dec.DecidedAt)}
@@ -79,7 +90,7 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the journal %s: %w", topic, err)
+		return fmt.Errorf("reading the journal %s: %w", topic, err)
 	}
 	for _, nothingLeft := range cut {
 		if nothingLeft {
@@ -87,8 +98,7 @@ func (s *session) readJournal(ctx context.Context, d *derived, state *savedState
 		}
 	}
 	d.read()
-	j.alertEnds, err = s.readAlerts(ctx, d, state)
-	return j, err
+	return s.readAlerts(ctx, j)
 }
 
 // restore applies the chunk as it was applied before. Of the refunds, all of
@@ -138,7 +148,7 @@ func (s *session) restore(past *journal) error {
 			continue
 		}
 		s.engine.Settle(&r.Item, outcomes[i])
-		delete(past.decided, r.Event.ID())
+		past.taken(r.Event.ID())
 	}
 	for i, r := range s.chunk {
 		if s.items[i] == nil && r.Offset >= r.part.inState {
@@ -151,22 +161,39 @@ func (s *session) restore(past *journal) error {
 	return nil
 }
 
+// taken forgets a decision that is in the state now: that tells by itself what
+// repeats it.
+func (j *journal) taken(id string) {
+	delete(j.decided, id)
+	delete(j.place, id)
+}
+
 // restoreRest enters the decisions whose records the refunds topic no longer
 // holds, or that today's schema can't read: their ids stay known, and their
 // amounts stay in the sums of their transactions.
-func (s *session) restoreRest(past *journal) {
+// Those of epochs that are still to be followed are left.
+func (s *session) restoreRest(past *journal, following bool) {
+	n := 0
 	for id, d := range past.decided {
-		if at := past.place[id]; int(at.partition) < len(s.refunds.partitions) && at.offset < s.refunds.partitions[at.partition].inState {
+		at := past.place[id]
+		p := s.refunds.partitions[at.partition]
+		switch {
+		case following && at.offset >= p.passed:
+			continue
+		case at.offset < p.inState:
 			s.engine.Reserve(d) // the id is known
-		} else {
+		default:
 			s.engine.Remember(id, d)
 		}
+		past.taken(id)
+		n++
 	}
-	if n := len(past.decided); n > 0 {
+	if n > 0 {
 		s.log.Warn("the refunds topic no longer holds refunds that the journal has: their ids and sums are known, but windows over refunds miss them; keep the topic as long as the longest window",
 			"refunds", n, "topic", s.refunds.stream.Topic)
 	}
 	if past.unknown > 0 {
+		defer func() { past.unknown = 0 }()
 		s.log.Warn("the journal no longer holds the decisions of old refunds: they count as approved in sums of refunds; keep the journal longer",
 			"refunds", past.unknown, "topic", s.topics.Decisions)
 	}

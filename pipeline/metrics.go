@@ -29,6 +29,8 @@ type metrics struct {
 	aborts         prometheus.Counter
 	restarts       prometheus.Counter
 	recovery       prometheus.Gauge
+	recoveryBehind prometheus.Gauge
+	leader         prometheus.Gauge
 	waiting        prometheus.Gauge
 	lag            *prometheus.GaugeVec
 	leftOut        *prometheus.GaugeVec
@@ -75,15 +77,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_commit_seconds",
 			Help: "Time to write and commit an epoch.", Buckets: []float64{.002, .005, .01, .02, .03, .05, .1, .25, .5, 1, 5, 30}}),
-		aborts:      counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
-		restarts:    counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
-		recovery:    gauge("refundguard_recovery_seconds", "How long the last recovery took."),
-		waiting:     gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
-		lag:         gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
-		leftOut:     gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
-		stateKeys:   gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
-		stateEvents: gauge("refundguard_state_events", "Events in windows."),
-		stateBytes:  gauge("refundguard_state_bytes", "Memory of the keyed state."),
+		aborts:         counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
+		restarts:       counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
+		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
+		recoveryBehind: gauge("refundguard_recovery_behind_records", "Offsets that recovery, or a standby, still has to apply; 0 when it is done."),
+		leader:         gauge("refundguard_leader", "1 in the instance that has the transactional.id, 0 in one that stands by."),
+		waiting:        gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
+		lag:            gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
+		leftOut:        gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
+		stateKeys:      gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
+		stateEvents:    gauge("refundguard_state_events", "Events in windows."),
+		stateBytes:     gauge("refundguard_state_bytes", "Memory of the keyed state."),
 		saves: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_seconds",
 			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
 		savePause: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_pause_seconds",
@@ -95,7 +99,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
-		m.commits, m.aborts, m.restarts, m.recovery, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
+		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {

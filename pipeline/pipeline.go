@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -101,8 +102,9 @@ func (p *Pipeline) setState(err error) {
 
 // Run decides refunds until ctx ends; what was decided by then is committed
 // within 8 s. After an error it starts over from what is committed, with
-// backoff; errors that waiting doesn't mend are returned, ErrFenced among
-// them.
+// backoff; errors that waiting doesn't mend are returned. While another instance
+// works, it stands by; where it mayn't (Engine.TakeoverAfter is 0), being
+// replaced is such an error, ErrFenced.
 func (p *Pipeline) Run(ctx context.Context) error {
 	reloads := make(chan reload)
 	ctx, cancel := context.WithCancel(ctx)
@@ -115,6 +117,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		txnID += "-observe"
 	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
+	host, _ := os.Hostname()
+	host = fmt.Sprintf("%s:%d", host, os.Getpid())
 	var succeeded *writerID
 	said := ""
 	var untaken *reload // changed rules that no session has come to take
@@ -123,7 +127,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			writer: writer, succeeded: succeeded, rules: p.setRules,
+			writer: writer, host: host, succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
@@ -148,6 +152,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return err
 		}
 		p.setState(err)
+		p.metrics.leader.Set(0)
+		if errors.Is(err, ErrFenced) && p.cfg.Engine.TakeoverAfter > 0 {
+			p.log.Warn("another instance took over: standing by", "error", err)
+			succeeded, backoff = nil, 0
+			continue
+		}
 		if isFatal(err) {
 			return err
 		}

@@ -36,6 +36,8 @@ type progress struct {
 	TransactionalID string           `json:"transactional_id"`
 	ClusterID       string           `json:"cluster_id"`
 	Writer          writerID         `json:"writer"`
+	Host            string           `json:"host,omitempty"` // the writer's, and its process id
+	Left            bool             `json:"left,omitempty"` // the writer has stopped: nobody needs to wait for it
 	Epoch           int64            `json:"epoch"`
 	At              int64            `json:"at"` // Unix milliseconds
 	Ruleset         string           `json:"ruleset"`
@@ -44,6 +46,8 @@ type progress struct {
 	Saved           bool             `json:"saved,omitempty"`        // the state may hold more than the topics
 	Lost            int64            `json:"lost,omitempty"`         // Unix milliseconds: when a state was lost that the topics no longer held
 	LostRefunds     int64            `json:"lost_refunds,omitempty"` // likewise, and refunds with it that no decision tells of
+	SavedEpoch      int64            `json:"saved_epoch,omitempty"`  // the state on the writer's disk
+	SavedAt         int64            `json:"saved_at,omitempty"`     // likewise, Unix milliseconds
 	Streams         []streamProgress `json:"streams"`
 }
 
@@ -87,8 +91,8 @@ func (p *progress) stream(name string) *streamProgress {
 
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
-	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds}
+	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Host: s.cfg.host, Epoch: s.epochs,
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds

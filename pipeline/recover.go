@@ -16,8 +16,7 @@ import (
 	"github.com/refundguard/refundguard/rules/event"
 )
 
-// open connects, fences whoever had the transactional.id before, and makes
-// sure that the topics are there.
+// open connects, and makes sure that the topics are there.
 func (s *session) open(ctx context.Context) (err error) {
 	// A topic that was just created must not be remembered as unknown.
 	base, err := kgo.NewClient(append(slices.Clone(s.cfg.options), kgo.MetadataMinAge(100*time.Millisecond))...)
@@ -41,14 +40,6 @@ func (s *session) open(ctx context.Context) (err error) {
 			s.adm.Close()
 		}
 	}()
-	if err := s.notReplaced(ctx); err != nil {
-		return err
-	}
-	// Initialising the producer aborts a transaction that a predecessor left
-	// open, and makes all it still sends fail (KIP-98).
-	if _, _, err := s.producer.ProducerID(ctx); err != nil {
-		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, producerError(err))
-	}
 	meta, err := s.adm.BrokerMetadata(ctx)
 	if err != nil {
 		return fmt.Errorf("asking for the cluster: %w", err)
@@ -115,9 +106,16 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 // recover rebuilds the state up to the committed progress: input is read and
 // applied again, outcomes come from the journal, nothing is decided twice.
 // Refunds that were applied and not decided are left in their buffers, to be
-// applied with what follows.
+// applied with what follows. While another instance works, it follows that.
 func (s *session) recover(ctx, work context.Context) error {
 	began := time.Now()
+	r := &recovery{}
+	if err := s.standBy(ctx, work, r); err != nil {
+		return err
+	}
+	if err := s.fence(ctx); err != nil {
+		return err
+	}
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 	if err != nil {
 		return err
@@ -129,40 +127,111 @@ func (s *session) recover(ctx, work context.Context) error {
 		if err := s.claim(ctx, last); err != nil {
 			return err
 		}
-	}
-	if last == nil {
-		if last, err = s.begin(ctx); err != nil {
-			return err
-		}
-	}
-	state, err := s.openState(ctx, last)
-	if err != nil {
+	} else if last, err = s.begin(ctx); err != nil {
 		return err
 	}
-	s.forgotten()
-	past, err := s.readJournal(ctx, s.wanted(), state)
-	if err != nil {
+	if err := s.restart(ctx, work, last, r); err != nil {
 		return err
 	}
-	s.journalAt, s.alertsAt = past.ends, past.alertEnds
-	if s.missing && past.since != noTime {
+	if err := s.readJournal(ctx, r.past); err != nil {
+		return err
+	}
+	s.journalAt, s.alertsAt = r.past.ends, r.past.alertEnds
+	if s.missing && r.past.since != noTime {
 		s.lostRefunds = began.UnixMilli()
 	}
-	if err := s.startReader(work); err != nil {
+	s.toTheEnd(last)
+	if err := s.catchUp(ctx, r); err != nil {
 		return err
 	}
-	read := int64(0)
-	for tick := time.Now(); !s.caughtUp(); {
+	if r.past.derived != nil {
+		s.engine.IncompleteDerived(r.past.derived.since)
+	}
+	s.restoreRest(r.past, false)
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			p.applied = max(p.applied, p.stop)
+			p.stop, p.passed, p.waitSince = -1, 0, time.Now()
+		}
+	}
+	s.rejoined()
+	s.tellLoss(time.Now())
+	s.saved = time.Now()
+	s.metrics.leader.Set(1)
+	s.metrics.recovery.Set(time.Since(began).Seconds())
+	s.log.Info("live", "records", r.read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
+	return nil
+}
+
+// recovery is how far one is.
+type recovery struct {
+	state *savedState
+	past  *journal
+	read  int64 // records
+	told  time.Time
+}
+
+// fence makes all that a predecessor still sends fail, and aborts a transaction
+// that it left open (KIP-98).
+func (s *session) fence(ctx context.Context) error {
+	if err := s.notReplaced(ctx); err != nil {
+		return err
+	}
+	if _, _, err := s.producer.ProducerID(ctx); err != nil {
+		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, producerError(err))
+	}
+	return nil
+}
+
+// restart takes the saved state back and begins to read what came since, if that
+// hasn't happened yet.
+func (s *session) restart(ctx, work context.Context, last *progress, r *recovery) (err error) {
+	if r.past != nil {
+		return nil
+	}
+	if r.state, err = s.openState(ctx, last); err != nil {
+		return err
+	}
+	if r.state != nil {
+		s.planFill(r.state)
+	}
+	s.forgotten()
+	r.past = newJournal(s.wanted(), r.state)
+	return s.startReader(work)
+}
+
+// toTheEnd has everything applied that was: what is not decided, too, but for
+// refunds that no saved state has.
+func (s *session) toTheEnd(last *progress) {
+	for _, in := range s.inputs {
+		sp := last.stream(in.stream.Name)
+		for i, p := range in.partitions {
+			if in == s.refunds {
+				p.stop = max(p.stop, p.inState)
+			} else if sp != nil && i < len(sp.Partitions) {
+				p.stop = max(p.stop, sp.Partitions[i].Applied)
+			}
+		}
+	}
+}
+
+// catchUp applies what is read, up to where each partition is to stop.
+func (s *session) catchUp(ctx context.Context, r *recovery) error {
+	for !s.caughtUp() {
 		if err := ctx.Err(); err != nil {
 			return err // there may be more to apply for minutes
 		}
-		if time.Since(tick) > 5*time.Second {
-			tick = time.Now()
-			s.log.Info("recovering", "records", read, "behind", s.behind())
+		if time.Since(r.told) > 5*time.Second {
+			behind := s.behind()
+			s.metrics.recoveryBehind.Set(float64(behind))
+			if !r.told.IsZero() {
+				s.log.Info("recovering", "records", r.read, "behind", behind)
+			}
+			r.told = time.Now()
 		}
 		if s.collect(everything) {
-			read += int64(len(s.chunk))
-			if err := s.restore(past); err != nil {
+			r.read += int64(len(s.chunk))
+			if err := s.restore(r.past); err != nil {
 				return err
 			}
 			continue
@@ -176,22 +245,7 @@ func (s *session) recover(ctx, work context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	if past.derived != nil {
-		s.engine.IncompleteDerived(past.derived.since)
-	}
-	for _, in := range s.inputs {
-		for _, p := range in.partitions {
-			p.applied = max(p.applied, p.stop)
-			p.stop, p.passed, p.waitSince = -1, 0, time.Now()
-		}
-	}
-	s.restoreRest(past)
-	s.planFill(state)
-	s.rejoined()
-	s.tellLoss(time.Now())
-	s.saved = time.Now()
-	s.metrics.recovery.Set(time.Since(began).Seconds())
-	s.log.Info("live", "records", read, "epoch", s.epochs, "took", time.Since(began).Round(time.Millisecond), "ruleset", s.set.Version)
+	s.metrics.recoveryBehind.Set(0)
 	return nil
 }
 
@@ -210,8 +264,8 @@ func (s *session) forgotten() {
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context) (*progress, error) {
-	past, err := s.readJournal(ctx, nil, nil)
-	if err != nil {
+	past := newJournal(nil, nil)
+	if err := s.readJournal(ctx, past); err != nil {
 		return nil, err
 	}
 	if n := len(past.decided); n > 0 {
@@ -265,6 +319,9 @@ func (s *session) resumeFrom(last *progress) error {
 				s.topics.Progress, sp.Topic, sp.TopicID, in.stream.Name, in.stream.Topic, id)
 		}
 		for i, pp := range sp.Partitions {
+			if i >= len(in.partitions) && s.follows {
+				return fmt.Errorf("topic %s has more partitions now: starting over", in.stream.Topic)
+			}
 			if i >= len(in.partitions) {
 				return fatalf("topic %s has %d partitions, the progress in %s is of %d", in.stream.Topic, len(in.partitions), s.topics.Progress, len(sp.Partitions))
 			}
@@ -272,13 +329,11 @@ func (s *session) resumeFrom(last *progress) error {
 			if pp.Decided < p.start && in == s.refunds {
 				s.log.Error("refunds were deleted from their topic before they were decided", "partition", p.id, "from", pp.Decided, "to", p.start)
 			}
-			p.stop, p.decideFrom = max(p.start, pp.Applied), pp.DecideFrom
-			if in == s.refunds {
-				p.stop = max(p.start, pp.Decided)
-			}
-			if p.passed = pp.Decided; in != s.refunds && (!sp.Decides || !in.decides) {
+			p.passed, p.decideFrom = pp.Decided, pp.DecideFrom
+			if in != s.refunds && (!sp.Decides || !in.decides) {
 				p.passed, p.decideFrom = pp.Applied, 0
 			}
+			p.stop = max(p.stop, p.start, p.passed)
 		}
 	}
 	s.balance, s.epochs, s.began = last.Balance, last.Epoch, last.Began

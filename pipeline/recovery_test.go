@@ -66,7 +66,7 @@ func newHeld(t *testing.T, refundParts, txParts int32) *held {
 		return resp, nil, true
 	})
 	w := &world{t: t, cfg: pipeline.DefaultConfig()}
-	w.cfg.Rules.Dir, w.cfg.Engine.AlignTimeout, w.cfg.Engine.Workers = t.TempDir(), time.Hour, 2
+	w.cfg.Rules.Dir, w.cfg.Engine.AlignTimeout, w.cfg.Engine.Workers, w.cfg.Engine.TakeoverAfter = t.TempDir(), time.Hour, 2, 0
 	w.cfg.Streams["refunds"] = pipeline.StreamConfig{DecideFrom: "earliest"}
 	w.writeRules(testRules)
 	w.client, err = kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(50<<20), kgo.MaxBufferedRecords(100000))

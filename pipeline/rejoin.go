@@ -60,7 +60,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 	switch {
 	case decided && here && r.Fate == engine.Fresh && passed:
 		s.engine.Settle(&r.Item, past.decided[id].Outcome)
-		delete(past.decided, id)
+		past.taken(id)
 	case decided && (here || r.Fate == engine.Fresh):
 		return s.diverged()
 	case r.Fate == engine.Fresh && passed && r.Received < past.since:
@@ -79,7 +79,7 @@ func (s *session) diverged() error {
 	}
 	s.saver.close()
 	s.saver = nil
-	st, err := store.Open(s.stateDir(), s.log)
+	st, err := store.Open(s.cfg.stateDir(), s.log)
 	if st != nil {
 		err = errors.Join(st.SetAside(), st.Close())
 	}

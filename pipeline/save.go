@@ -262,7 +262,8 @@ func (s *session) endSave(r saveResult) {
 		return
 	}
 	s.metrics.saves.Observe(time.Since(v.began).Seconds())
-	s.metrics.savedAt.Set(float64(v.state.Progress.At) / 1000)
+	s.savedEpoch, s.savedAt = v.state.Progress.Epoch, v.state.Progress.At
+	s.metrics.savedAt.Set(float64(s.savedAt) / 1000)
 	s.metrics.savedBytes.Set(float64(s.saver.store.Size()))
 }
 

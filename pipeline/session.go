@@ -67,19 +67,21 @@ type session struct {
 	fillWanted *fillPlan
 	fill       *filler
 
-	saver       *saver            // nil: no state folder
-	saving      *saving           // nil: none is under way
-	saved       time.Time         // when the last one ended
-	rewrite     [][]byte          // keys to be saved whole
-	journalAt   map[int32]int64   // by partition: before this, the journal is in the state
-	alertsAt    map[int32]int64   // likewise
-	kept        bool              // the state may hold more than the topics
-	missing     bool              // of refunds, the topic no longer holds what the state should
-	lost        int64             // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
-	lostRefunds int64             // likewise, and refunds with it that no decision tells of
-	topicIDs    map[string]string // of the topics written that are read back
-	rejoinedIDs map[string]bool   // transactions that waited when the state was saved; nil: nobody asks
-	began       string            // names the run of progress records that this one belongs to
+	saver               *saver            // nil: no state folder
+	saving              *saving           // nil: none is under way
+	saved               time.Time         // when the last one ended
+	rewrite             [][]byte          // keys to be saved whole
+	journalAt           map[int32]int64   // by partition: before this, the journal is in the state
+	alertsAt            map[int32]int64   // likewise
+	kept                bool              // the state may hold more than the topics
+	missing             bool              // of refunds, the topic no longer holds what the state should
+	follows             bool              // another instance works
+	savedEpoch, savedAt int64             // of the state on disk
+	lost                int64             // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
+	lostRefunds         int64             // likewise, and refunds with it that no decision tells of
+	topicIDs            map[string]string // of the topics written that are read back
+	rejoinedIDs         map[string]bool   // transactions that waited when the state was saved; nil: nobody asks
+	began               string            // names the run of progress records that this one belongs to
 }
 
 // sessionConfig is the pipeline's configuration with what New resolved of it.
@@ -92,6 +94,7 @@ type sessionConfig struct {
 	rules        func(*rules.Set)
 	committed    func(*progress)
 	writer       writerID
+	host         string
 	claimed      func(before writerID) // the progress is ours, after that one
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }

@@ -39,7 +39,8 @@ func (s *session) openState(ctx context.Context, last *progress) (*savedState, e
 		s.missed(last)
 		return nil, nil
 	}
-	s.metrics.savedAt.Set(float64(state.Progress.At) / 1000)
+	s.savedEpoch, s.savedAt = state.Progress.Epoch, state.Progress.At
+	s.metrics.savedAt.Set(float64(s.savedAt) / 1000)
 	s.skipSaved(state)
 	return state, nil
 }
@@ -73,7 +74,7 @@ func (s *session) savedState(ctx context.Context, last *progress) (*store.Store,
 	}
 	s.engine.Close()
 	s.engine = s.newEngine()
-	s.log.Error("the saved state can't be used: it is set aside, and everything is read again from the topics", "dir", s.stateDir(), "error", err.Error())
+	s.log.Error("the saved state can't be used: it is set aside, and everything is read again from the topics", "dir", s.cfg.stateDir(), "error", err.Error())
 	if err := st.SetAside(); err != nil {
 		s.log.Error("the state can't be set aside: it stays as it is, and nothing is saved", "error", err.Error())
 		if err := st.Close(); err != nil {
@@ -90,11 +91,11 @@ func unusable(err error) error {
 
 // stateDir is this deployment's folder: what only observes has one of its own in
 // it.
-func (s *session) stateDir() string {
-	if s.cfg.Observe {
-		return filepath.Join(s.cfg.State.Dir, "observe")
+func (c *Config) stateDir() string {
+	if c.Observe && c.State.Dir != "" {
+		return filepath.Join(c.State.Dir, "observe")
 	}
-	return s.cfg.State.Dir
+	return c.State.Dir
 }
 
 // openStore waits a little for a predecessor that is ending. Nil without an
@@ -102,12 +103,12 @@ func (s *session) stateDir() string {
 // be read.
 func (s *session) openStore(ctx context.Context) (*store.Store, error) {
 	for deadline := time.Now().Add(inUseTimeout); ; {
-		st, err := store.Open(s.stateDir(), s.log)
+		st, err := store.Open(s.cfg.stateDir(), s.log)
 		switch {
 		case st != nil:
 			return st, err
 		case errors.Is(err, store.ErrUnusable):
-			if st, readErr := store.OpenToRead(s.stateDir(), s.log); readErr == nil && st.Meta() != nil {
+			if st, readErr := store.OpenToRead(s.cfg.stateDir(), s.log); readErr == nil && st.Meta() != nil {
 				s.log.Error("the state is read, and can't be saved until the next start", "error", err.Error())
 				return st, nil
 			} else if st != nil {
@@ -212,9 +213,6 @@ func (s *session) skipSaved(state *savedState) {
 			p.start = max(exists, from)
 			p.applied, p.position = p.start, p.start
 			p.stop = max(p.stop, p.start)
-			if in == s.refunds {
-				p.stop = max(p.stop, p.inState)
-			}
 			if p.cut = exists > p.inState; p.cut {
 				s.lose(p, p.inState, exists)
 			}
@@ -227,22 +225,8 @@ func (s *session) skipSaved(state *savedState) {
 
 // goesOn is from where a topic is to be read that holds records from first on,
 // and whether what comes before is missing. The state has those before at.
-func (st *savedState) goesOn(first, at int64) (from int64, cut bool) {
+func goesOn(first, at int64) (from int64, cut bool) {
 	return max(first, at), first > at
-}
-
-func (st *savedState) journal(partition int32) int64 {
-	if st == nil {
-		return 0
-	}
-	return st.Journal[partition]
-}
-
-func (st *savedState) alerts(partition int32) int64 {
-	if st == nil {
-		return 0
-	}
-	return st.Alerts[partition]
 }
 
 // decided is the first record of a partition whose decision the state hasn't.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/refundguard/refundguard/pipeline"
 )
 
 // probe is one part of the service that is asked whether it works.
@@ -52,14 +54,16 @@ type part struct {
 }
 
 // readyz answers 200 while refunds are decided, whatever the sinks do: they
-// catch up by themselves, and are named in the body.
+// catch up by themselves, and are named in the body. With ?standby=ok an instance
+// that stands by is ready, too.
 func readyz(w http.ResponseWriter, r *http.Request, probes []probe) {
 	answer := readiness{Ready: true, Parts: []part{}}
 	for _, p := range probes {
 		one := part{Name: p.name, Ready: true, Vital: p.vital}
 		if err := p.ready(); err != nil {
 			one.Ready, one.Reason = false, err.Error()
-			answer.Ready = answer.Ready && !p.vital
+			waits := errors.Is(err, pipeline.ErrStandby) && r.URL.Query().Get("standby") == "ok"
+			answer.Ready = answer.Ready && (!p.vital || waits)
 		}
 		answer.Parts = append(answer.Parts, one)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
 
@@ -67,6 +68,12 @@ func TestHTTPEndpoints(t *testing.T) {
 		var answer readiness
 		if err := json.Unmarshal([]byte(text), &answer); err != nil || code != c.code || answer.Ready != (c.pipeline == nil) || len(answer.Parts) != 2 {
 			t.Errorf("%d %s, %v", code, text, err)
+		}
+	}
+	pipelineErr = fmt.Errorf("%w: another works", pipeline.ErrStandby)
+	for query, want := range map[string]int{"": 503, "?standby=ok": 200} {
+		if code, text := get(t, server.URL+"/readyz"+query, ""); code != want || !strings.Contains(text, "standing by") {
+			t.Errorf("%q: %d %q", query, code, text)
 		}
 	}
 	if code, text := get(t, server.URL+"/livez", ""); code != 200 || text != "ok\n" {

@@ -32,7 +32,7 @@ func build(t *testing.T) string {
 const configuration = `kafka: {seed_brokers: ["%s"]}
 rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
-engine: {commit_interval: 10ms, align_timeout: 1h}
+engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: 0s}
 state: {dir: "%s"}
 http: {listen: "127.0.0.1:0"}
 `

@@ -4,6 +4,9 @@ package integration
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -307,6 +310,36 @@ func TestTakeOver(t *testing.T) {
 	}
 	s.feed(1)
 	s.finish(second)
+}
+
+// TestStandby kills the instance that works, again and again; one stands by each
+// time, and another joins.
+func TestStandby(t *testing.T) {
+	s := newScene(t, strangeWorld(t, 16, 4000), 1)
+	s.settings.TakeoverAfter = 2 * time.Second
+	adm, joined := admin(s.cluster), 0
+	join := func() *service {
+		joined++
+		mine := s.settings
+		mine.State = filepath.Join(s.settings.State, fmt.Sprint(joined%2))
+		return startProcess(t, mine)
+	}
+	first := join()
+	s.feed(0.1)
+	first.until("it is at work", func() bool { return decidedSoFar(t, adm) > 0 })
+	for share := 0.2; share < 0.9; share += 0.2 {
+		second := join()
+		s.feed(share)
+		second.until("it stands by", func() bool { return strings.Contains(second.log.String(), "standing by") })
+		s.feed(share + 0.05)
+		before := decidedSoFar(t, adm)
+		first.crash()
+		s.feed(share + 0.1)
+		second.until("it is at work", func() bool { return decidedSoFar(t, adm) > before })
+		first = second
+	}
+	s.feed(1)
+	s.finish(first)
 }
 
 func TestStrangeWorldWithCrashes(t *testing.T) {

@@ -44,11 +44,12 @@ func TestMain(m *testing.M) {
 
 // settings say which service.
 type settings struct {
-	Brokers    []string
-	Rules      string
-	DecideFrom string
-	State      string // folder
-	Die        death  // where the service kills itself; not at all if zero
+	Brokers       []string
+	Rules         string
+	DecideFrom    string
+	State         string // folder
+	TakeoverAfter time.Duration
+	Die           death // where the service kills itself; not at all if zero
 }
 
 // death is a request to a broker, or its answer, that is the last thing that
@@ -125,7 +126,7 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config.Rules.Dir = s.Rules
 	config.Streams = map[string]pipeline.StreamConfig{"refunds": {DecideFrom: s.DecideFrom}}
 	config.State.Dir, config.State.SaveInterval = s.State, 50*time.Millisecond
-	config.Engine.BufferRecords = 256
+	config.Engine.BufferRecords, config.Engine.TakeoverAfter = 256, s.TakeoverAfter
 	config.Engine.CommitInterval = 5 * time.Millisecond
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
 	p, err := pipeline.New(config, pipeline.Deps{

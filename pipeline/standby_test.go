@@ -1,0 +1,234 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline"
+)
+
+// network is one instance's, which can be cut and mended.
+type network struct {
+	mu    sync.Mutex
+	cut   bool
+	conns []net.Conn
+}
+
+func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, kind, address)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut {
+		_ = c.Close()
+		return nil, errors.New("the network is cut")
+	}
+	n.conns = append(n.conns, c)
+	return c, nil
+}
+
+func (n *network) set(cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = cut
+	for _, c := range n.conns {
+		_ = c.Close()
+	}
+	n.conns = nil
+}
+
+// member is one instance of several.
+type member struct {
+	*instance
+	net *network
+}
+
+// join starts an instance with a network and a state folder of its own.
+func (r *held) join(dir string) *member {
+	r.t.Helper()
+	cfg, n := r.cfg, &network{}
+	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
+	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
+		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	in.stop = cancel
+	go func() { in.done <- in.Run(ctx) }()
+	r.t.Cleanup(func() {
+		in.stop()
+		select {
+		case <-in.done:
+		case <-time.After(time.Minute):
+			r.t.Error("the pipeline did not end")
+		}
+	})
+	return &member{in, n}
+}
+
+// leader waits for the one of some that is live.
+func (r *held) leader(of ...*member) (leader *member) {
+	r.t.Helper()
+	r.until("one is live", func() bool {
+		for _, m := range of {
+			if m.Ready() == nil {
+				leader = m
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+func (r *held) standsBy(m *member) {
+	r.t.Helper()
+	r.until("it stands by", func() bool { return errors.Is(m.Ready(), pipeline.ErrStandby) })
+}
+
+// A second instance follows the first, and goes on where that one ends: in
+// order, or cut off. What was cut off writes nothing more, and stands by when it
+// is back.
+func TestAStandbyTakesOver(t *testing.T) {
+	r := newHeld(t, 2, 2)
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	b := r.join(filepath.Join(dir, "b"))
+	r.standsBy(b)
+	r.send("transactions", 0, tx("t1", "ann", "100", 0))
+	r.send("refunds", 0, refund("X", "t1", "ann", "60", time.Hour))
+	r.until("X is decided", func() bool { return a.Balance().Read == 1 })
+	if err := a.end(); err != nil {
+		t.Fatal(err)
+	}
+	r.send("refunds", 1, refund("Y", "t1", "ann", "60", 2*time.Hour)) // over the original with X
+	r.until("Y is decided", func() bool { return b.Balance().Read == 2 })
+
+	c := r.join(filepath.Join(dir, "c"))
+	r.standsBy(c)
+	b.net.set(true)
+	r.send("refunds", 0, refund("Z", "t1", "ann", "10", 3*time.Hour))
+	r.until("Z is decided", func() bool { return c.Balance().Read == 3 })
+	b.net.set(false)
+	r.standsBy(b)
+	r.send("refunds", 0, refund("W", "t1", "ann", "40", 4*time.Hour))
+	r.until("W is decided", func() bool { return c.Balance().Read == 4 })
+	if err := errors.Join(b.end(), c.end()); err != nil {
+		t.Error(err)
+	}
+	for id, want := range map[string]string{"X": "approve", "Y": "reject", "Z": "approve", "W": "reject"} {
+		if d := r.decided()[id]; len(d) != 1 || !strings.HasPrefix(d[0], want) {
+			t.Errorf("%s: %v, want one: %s", id, d, want)
+		}
+	}
+}
+
+// However often the leader changes, and whatever becomes of the instances, each
+// refund has the decision that it would have had, once.
+func TestLeadersComeAndGo(t *testing.T) {
+	seeds := 4
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 8))
+			sc := &script{r: rand.New(rand.NewPCG(seed, 4))}
+			once, w := newStateWorld(t), newStateWorld(t)
+			w.cfg.State.SaveInterval = 20 * time.Millisecond
+			dir, started := t.TempDir(), 0
+			join := func() *member { started++; return w.join(filepath.Join(dir, fmt.Sprint("i", started))) }
+			alive := []*member{join(), join()}
+			for range 6 {
+				b := sc.batch()
+				once.produce(b)
+				w.produce(b[:len(b)/2])
+				leader := w.leader(alive...)
+				if rnd.IntN(2) == 0 {
+					w.settle(leader.instance)
+				}
+				w.produce(b[len(b)/2:])
+				switch rnd.IntN(4) {
+				case 0:
+					leader.net.set(true) // and mended later
+				case 1:
+					if err := leader.end(); err != nil && !fenced(err) { // it may be one of two that race
+						t.Fatal(err)
+					}
+					for i, m := range alive {
+						if m == leader {
+							alive[i] = join()
+						}
+					}
+				case 2: // a standby
+					for i, m := range alive {
+						if m != leader {
+							if err := m.end(); err != nil && !fenced(err) {
+								t.Fatal(err)
+							}
+							alive[i] = w.join(filepath.Join(dir, fmt.Sprint("i", i+1)))
+						}
+					}
+				case 3: // all at once
+					for i, m := range alive {
+						m.net.set(true)
+						m.stop()
+						alive[i] = join()
+					}
+				}
+				if rnd.IntN(2) == 0 {
+					w.leader(alive...)
+				}
+				for _, m := range alive {
+					m.net.set(false)
+				}
+			}
+			once.hold.Store(false)
+			in := once.run()
+			once.settle(in)
+			time.Sleep(time.Second) // for transactions, which the balance doesn't count
+			if err := in.end(); err != nil {
+				t.Fatal(err)
+			}
+			w.hold.Store(false)
+			total := in.Balance().Read
+			w.until("all passed", func() bool {
+				for _, m := range alive {
+					if m.Ready() == nil && m.Balance().Read == total {
+						return true
+					}
+				}
+				return false
+			})
+			time.Sleep(time.Second)
+			for _, m := range alive {
+				if err := m.end(); err != nil && !fenced(err) {
+					t.Error(err)
+				}
+			}
+			w.compare(once.results())
+		})
+	}
+}
+
+func fenced(err error) bool {
+	return errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced) || errors.Is(err, pipeline.ErrFenced)
+}
