@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -94,22 +96,16 @@ func (r *held) run() *instance {
 	return in
 }
 
-func (r *held) read(topic string) []*kgo.Record {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
+func (r *held) read(topic string) (records []*kgo.Record) {
+	r.t.Helper()
+	err := kafka.Read(context.Background(), []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, topic, time.Time{}, func(rec *kgo.Record) error {
+		records = append(records, rec)
+		return nil
+	})
+	if err != nil && !errors.Is(err, kafka.ErrNoTopic) {
 		r.t.Fatal(err)
 	}
-	defer cl.Close()
-	var out []*kgo.Record
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
-		f := cl.PollFetches(ctx)
-		cancel()
-		if f.NumRecords() == 0 {
-			return out
-		}
-		out = append(out, f.Records()...)
-	}
+	return records
 }
 
 func (r *held) decided() map[string][]string {

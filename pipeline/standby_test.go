@@ -203,22 +203,12 @@ func TestLeadersComeAndGo(t *testing.T) {
 			}
 			once.hold.Store(false)
 			in := once.run()
-			once.settle(in)
-			time.Sleep(time.Second) // for transactions, which the balance doesn't count
+			once.drained()
 			if err := in.end(); err != nil {
 				t.Fatal(err)
 			}
 			w.hold.Store(false)
-			total := in.Balance().Read
-			w.until("all passed", func() bool {
-				for _, m := range alive {
-					if m.Ready() == nil && m.Balance().Read == total {
-						return true
-					}
-				}
-				return false
-			})
-			time.Sleep(time.Second)
+			w.drained()
 			for _, m := range alive {
 				if err := m.end(); err != nil && !fenced(err) {
 					t.Error(err)

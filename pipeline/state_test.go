@@ -178,6 +178,23 @@ func (r *held) settle(in *instance) {
 	}
 }
 
+// drained waits until all that the topics hold is decided and committed.
+func (r *held) drained() {
+	r.t.Helper()
+	r.until("all is decided", func() bool {
+		st, err := pipeline.ReadStatus(context.Background(), r.cfg, "refundguard", []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)})
+		if err != nil || len(st.Streams) == 0 {
+			return false
+		}
+		for _, s := range st.Streams {
+			if s.Lag+s.Undecided > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // damage does something to one file of a folder, that is neither locked nor in
 // use.
 func damage(t *testing.T, r *rand.Rand, dir string) string {
@@ -226,8 +243,7 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 			}
 			once.hold.Store(false)
 			in := once.run()
-			once.settle(in)
-			time.Sleep(time.Second) // for transactions, which the balance doesn't count
+			once.drained()
 			if err := in.end(); err != nil {
 				t.Fatal(err)
 			}
@@ -249,8 +265,7 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 				w.settle(in)
 				if i == len(batches)-1 {
 					w.hold.Store(false)
-					w.settle(in)
-					time.Sleep(time.Second)
+					w.drained()
 				}
 				if err := in.end(); err != nil {
 					t.Fatal(err)
@@ -290,8 +305,7 @@ func TestAFailedCommitIsNotSaved(t *testing.T) {
 	}
 	once.hold.Store(false)
 	in := once.run()
-	once.settle(in)
-	time.Sleep(time.Second)
+	once.drained()
 	if err := in.end(); err != nil {
 		t.Fatal(err)
 	}
@@ -312,8 +326,7 @@ func TestAFailedCommitIsNotSaved(t *testing.T) {
 		w.settle(in)
 	}
 	w.hold.Store(false)
-	w.settle(in)
-	time.Sleep(time.Second)
+	w.drained()
 	if err := in.end(); err != nil {
 		t.Fatal(err)
 	}
