@@ -42,7 +42,7 @@ func (s *session) startCommit(ctx context.Context) {
 	e := s.epoch
 	s.epochs++
 	s.engine.Derive()
-	p := s.snapshot(time.Now().UnixMilli())
+	p := s.snapshot(s.cfg.now().UnixMilli())
 	if !p.Balance.OK() {
 		// A fault in this program: better to stop than to pay on a wrong count.
 		s.failed = fatalf("the balance does not hold: %+v. Nothing of this epoch was written; please report it", p.Balance)

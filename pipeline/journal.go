@@ -80,7 +80,7 @@ func (s *session) readJournal(ctx context.Context, d *derived) (*journal, error)
 			j.since = math.MaxInt64
 		}
 	}
-	d.read()
+	d.read(s.cfg.now())
 	return j, s.readAlerts(ctx, d)
 }
 

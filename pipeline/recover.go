@@ -90,7 +90,7 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
 			if end, ok := ends.Lookup(st.Topic, int32(id)); ok && end.Err == nil && o.Offset > 0 && end.Offset <= o.Offset {
 				// All that it held is gone, and no record says until when.
-				s.engine.Incomplete(i, time.Now().UnixMilli())
+				s.engine.Incomplete(i, s.cfg.now().UnixMilli())
 			}
 		}
 		s.inputs = append(s.inputs, in)
@@ -199,7 +199,7 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 		return err
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
-	p := s.snapshot(time.Now().UnixMilli())
+	p := s.snapshot(s.cfg.now().UnixMilli())
 	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
 		return err
 	}

@@ -73,6 +73,7 @@ type sessionConfig struct {
 	Config
 	createTopics bool
 	options      []kgo.Opt
+	now          func() time.Time // stamps what is written; intervals are measured, whatever the clock does
 	reloads      <-chan reload
 	state        func(error) // nil: decisions are being made and committed
 	rules        func(*rules.Set)

@@ -87,7 +87,7 @@ func (s *session) gather(p *partition, got []record) {
 // partition.
 func (s *session) applyChunk() {
 	s.engine.Apply(s.items)
-	now := time.Now()
+	now := s.cfg.now()
 	for _, r := range s.chunk {
 		switch {
 		case r.part.in == s.refunds:
@@ -117,7 +117,7 @@ func (r *record) decidable() bool {
 // far as they are due.
 func (s *session) pass() bool {
 	d := s.align()
-	now := time.Now()
+	now := s.cfg.now()
 	s.dueRecs, s.dueItem = s.dueRecs[:0], s.dueItem[:0]
 	passed := false
 	for _, p := range s.refunds.partitions {
