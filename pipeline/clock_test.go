@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -20,14 +21,14 @@ type stamped struct {
 	topic string
 	id    string
 	sent  time.Time // occurred_at
-	late  time.Duration
+	kafka time.Time
 	want  string // outcome and reason, or the code of the dead letter
 }
 
-// sendStamped sends a record; occurred_at is late before its Kafka timestamp.
+// sendStamped sends a record of a customer of its own.
 func (w *world) sendStamped(partition int32, s stamped) {
 	w.t.Helper()
-	w.sendAt(s.sent.Add(s.late), s.topic, partition, fields{strings.TrimSuffix(s.topic, "s") + "_id": s.id, "customer_id": "of " + s.id,
+	w.sendAt(s.kafka, s.topic, partition, fields{strings.TrimSuffix(s.topic, "s") + "_id": s.id, "customer_id": "of " + s.id,
 		"amount": 1, "currency": "USD", "occurred_at": s.sent.Format("2006-01-02T15:04:05.000Z07:00")})
 }
 
@@ -49,20 +50,27 @@ func (w *world) sendAt(at time.Time, topic string, partition int32, f fields) {
 func TestEventsOfAnyTime(t *testing.T) {
 	at := func(after time.Duration) time.Time { return base.Add(after) }
 	year := func(y int) time.Time { return time.Date(y, 12, 31, 23, 59, 59, 999e6, time.UTC) }
-	until := func(from time.Time, to time.Duration) time.Duration { return base.Add(to).Sub(from) }
+	ms := time.UnixMilli
+	const never = math.MinInt64
 	strange := []stamped{
-		{"refunds", "an hour ago", at(-time.Hour), time.Hour, "approve"},
-		{"refunds", "a moment more than an hour ago", at(-time.Hour), time.Hour + time.Millisecond, "approve EVENT_TOO_OLD"},
-		{"refunds", "1970", time.UnixMilli(0), until(time.UnixMilli(0), 0), "approve EVENT_TOO_OLD"},
-		{"refunds", "1750", year(1750), until(year(1750), 0), "approve EVENT_TOO_OLD"},
-		{"refunds", "5 minutes ahead", at(5 * time.Minute), -5 * time.Minute, "approve"},
-		{"refunds", "a moment more", at(5*time.Minute + time.Millisecond), -5*time.Minute - time.Millisecond, "review EVENT_IN_FUTURE"},
-		{"refunds", "an hour ahead", at(time.Hour), -time.Hour, "review EVENT_IN_FUTURE"},
-		{"refunds", "2200", year(2200), until(year(2200), 0), "review EVENT_IN_FUTURE"},
-		{"transactions", "t1970", time.UnixMilli(0), until(time.UnixMilli(0), 0), ""},
-		{"transactions", "t 5 minutes ahead", at(5 * time.Minute), -5 * time.Minute, ""},
-		{"transactions", "t an hour ahead", at(time.Hour), -time.Hour, "EVENT_IN_FUTURE"},
-		{"transactions", "t2200", year(2200), until(year(2200), 0), "EVENT_IN_FUTURE"},
+		{"refunds", "an hour ago", at(-time.Hour), base, "approve"},
+		{"refunds", "a moment more than an hour ago", at(-time.Hour), at(time.Millisecond), "approve EVENT_TOO_OLD"},
+		{"refunds", "1970", ms(0), base, "approve EVENT_TOO_OLD"},
+		{"refunds", "1750", year(1750), base, "approve EVENT_TOO_OLD"},
+		{"refunds", "5 minutes ahead", at(5 * time.Minute), base, "approve"},
+		{"refunds", "a moment more", at(5*time.Minute + time.Millisecond), base, "review EVENT_IN_FUTURE"},
+		{"refunds", "an hour ahead", at(time.Hour), base, "review EVENT_IN_FUTURE"},
+		{"refunds", "2200", year(2200), base, "review EVENT_IN_FUTURE"},
+		{"refunds", "9999", year(9999), base, "review EVENT_IN_FUTURE"},
+		{"refunds", "Kafka in 1970", base, ms(0), "review EVENT_IN_FUTURE"},
+		{"refunds", "Kafka before all time", base, ms(never), "review EVENT_IN_FUTURE"},
+		{"refunds", "Kafka in 2261", base, year(2261), "approve EVENT_TOO_OLD"},
+		{"transactions", "t1970", ms(0), base, ""},
+		{"transactions", "t 5 minutes ahead", at(5 * time.Minute), base, ""},
+		{"transactions", "t an hour ahead", at(time.Hour), base, "EVENT_IN_FUTURE"},
+		{"transactions", "t9999", year(9999), base, "EVENT_IN_FUTURE"},
+		{"transactions", "t Kafka before all time", base, ms(never), "EVENT_IN_FUTURE"},
+		{"transactions", "t Kafka in 2261", base, year(2261), ""},
 	}
 	run := func(strange []stamped, maxDelay time.Duration) (decided map[string]string, refused map[string]string) {
 		w := newWorld(t, 2, testRules)
