@@ -59,6 +59,7 @@ func run(ctx context.Context, root string, each time.Duration, jobs int, only, r
 		return errors.New("there is no such fuzzer")
 	}
 	fmt.Printf("%d fuzzers, %v each, %d at once\n", len(all), each, jobs)
+	commit := commitOf(ctx, root)
 	outcomes := make([]outcome, len(all))
 	slots := make(chan struct{}, jobs)
 	var work sync.WaitGroup
@@ -75,7 +76,7 @@ func run(ctx context.Context, root string, each time.Duration, jobs int, only, r
 		return errors.New("interrupted")
 	}
 	if report != "" {
-		if err := writeReport(ctx, root, report, each, jobs, outcomes); err != nil {
+		if err := writeReport(report, commit, each, jobs, outcomes); err != nil {
 			return err
 		}
 	}

@@ -41,17 +41,22 @@ func read(output string) (f figures) {
 	return f
 }
 
-// writeReport writes the outcomes as Markdown.
-func writeReport(ctx context.Context, root, path string, each time.Duration, jobs int, outcomes []outcome) error {
+// commitOf is what is fuzzed.
+func commitOf(ctx context.Context, root string) string {
 	git := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12")
 	git.Dir = root
 	commit, err := git.Output()
 	if err != nil {
-		commit = []byte("unknown")
+		return "unknown"
 	}
+	return strings.TrimSpace(string(commit))
+}
+
+// writeReport writes the outcomes as Markdown.
+func writeReport(path, commit string, each time.Duration, jobs int, outcomes []outcome) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Fuzzing, %s\n\nCommit %s, %s, %s/%s, %d cores. %d fuzzers, %v each, %d at once, each on one core; `make fuzz-long` writes this.\n",
-		time.Now().UTC().Format("2 January 2006, 15:04 UTC"), strings.TrimSpace(string(commit)), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), len(outcomes), each, jobs)
+		time.Now().UTC().Format("2 January 2006, 15:04 UTC"), commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), len(outcomes), each, jobs)
 	b.WriteString("\nNew inputs are those that reached code that none of the corpus had.\n\n| package | fuzzer | executions | a second | new inputs | corpus | result |\n| --- | --- | ---: | ---: | ---: | ---: | --- |\n")
 	var total int64
 	found := 0
