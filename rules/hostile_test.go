@@ -55,8 +55,8 @@ func hostileRules(t testing.TB) []hostile {
 }
 
 // inRoles is a set with one condition in each role: what it holds, what its
-// opposite holds, what is trusted where it is true, what it excepts, what it
-// says.
+// opposite holds, what is trusted where it is true, what it excepts from a
+// hold and from trust, and where it may be skipped.
 func inRoles(when string) fstest.MapFS {
 	q := quoted
 	var b strings.Builder
@@ -64,6 +64,7 @@ func inRoles(when string) fstest.MapFS {
 	fmt.Fprintf(&b, "- id: opposite\n  mode: shadow\n  action: review\n  when: %s\n", q("not ("+when+"\n)"))
 	fmt.Fprintf(&b, "- id: trusts\n  mode: shadow\n  action: approve\n  when: %s\n", q(when))
 	fmt.Fprintf(&b, "- id: excepts\n  mode: shadow\n  action: review\n  when: amount > 0\n  exceptions:\n  - reason: x\n    when: %s\n", q(when))
+	fmt.Fprintf(&b, "- id: distrusts\n  mode: shadow\n  action: approve\n  when: amount > 0\n  exceptions:\n  - reason: x\n    when: %s\n", q(when))
 	fmt.Fprintf(&b, "- id: skips\n  mode: shadow\n  action: review\n  on_missing: skip\n  when: %s\n", q(when))
 	return fstest.MapFS{"rules.yaml": {Data: []byte(b.String())}}
 }
@@ -248,7 +249,7 @@ func holdsOn(s *Set, errs []event.RuleError) bool {
 func checkRoles(t *testing.T, name string, r *Result) string {
 	t.Helper()
 	said := map[string]string{}
-	for _, id := range []string{"holds", "opposite", "trusts", "excepts", "skips"} {
+	for _, id := range []string{"holds", "opposite", "trusts", "excepts", "distrusts", "skips"} {
 		said[id] = "no"
 	}
 	for _, hit := range r.Hits {
@@ -281,6 +282,11 @@ func checkRoles(t *testing.T, name string, r *Result) string {
 	}
 	if said["excepts"] != excepts {
 		t.Errorf("%s: %q, but %q where it excepts", name, got, said["excepts"])
+	}
+	// It turns trust off in doubt, too.
+	trusted := map[string]bool{"hit": said["distrusts"] == "no", "no": said["distrusts"] == "hit", "missing": strings.HasPrefix(said["distrusts"], "an exception: missing a value")}
+	if ok, known := trusted[got]; !ok && (known || said["distrusts"] != "an exception: "+got) {
+		t.Errorf("%s: %q, but %q where it excepts from trust", name, got, said["distrusts"])
 	}
 	if (r.Outcome == event.Approve) != (got == "no") {
 		t.Errorf("%s: %q, and the outcome is %v", name, got, r.Outcome)
