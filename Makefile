@@ -57,7 +57,7 @@ fault-long: ## 370 faults; its report is kept in pipeline/fault (half an hour)
 fuzz: ## every fuzzer for FUZZTIME (30s), side by side (under 5 minutes on 4 cores)
 	$(GO) -C tools run ./fuzz -root $(CURDIR) -time $(FUZZTIME) $(ARGS)
 
-fuzz-long: ## every fuzzer for 10 minutes; its report is kept in tools/fuzz (80 minutes on 4 cores)
+fuzz-long: ## every fuzzer for 10 minutes; its report is kept in tools/fuzz (an hour on 4 cores)
 	$(GO) -C tools run ./fuzz -root $(CURDIR) -time 10m -report $(CURDIR)/tools/fuzz/report.md $(ARGS)
 
 clean: ## remove what make made here
