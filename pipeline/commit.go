@@ -44,7 +44,7 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 	e := s.epoch
 	s.epochs++
 	s.engine.Derive()
-	p := s.snapshot(time.Now().UnixMilli())
+	p := s.snapshot(s.cfg.now().UnixMilli())
 	p.Left = last
 	if !p.Balance.OK() {
 		// A fault in this program: better to stop than to pay on a wrong count.

@@ -70,12 +70,12 @@ func (d *derived) first(partition int32, t int64) {
 
 // read notes that a topic was read to its end. Of a partition that has nothing
 // left, all until now is gone.
-func (d *derived) read() {
+func (d *derived) read(now time.Time) {
 	if d == nil {
 		return
 	}
 	for partition := range d.cut {
-		d.first(partition, time.Now().UnixMilli())
+		d.first(partition, now.UnixMilli())
 	}
 }
 
@@ -123,7 +123,7 @@ func (s *session) readAlerts(ctx context.Context, j *journal) error {
 		return fmt.Errorf("reading the alerts %s: %w", topic, err)
 	}
 	if d.payments {
-		d.read()
+		d.read(s.cfg.now())
 	}
 	return nil
 }

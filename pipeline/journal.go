@@ -97,7 +97,7 @@ func (s *session) readJournal(ctx context.Context, j *journal) error {
 			j.since = math.MaxInt64
 		}
 	}
-	d.read()
+	d.read(s.cfg.now())
 	return s.readAlerts(ctx, j)
 }
 

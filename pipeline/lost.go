@@ -32,7 +32,7 @@ func (s *session) missed(last *progress) {
 func (s *session) lose(p *partition, from, to int64) {
 	s.log.Error("state is lost, and the topic no longer holds all that it was made of: refunds that need what is missing are held as degraded",
 		"topic", p.in.stream.Topic, "partition", p.id, "from", from, "to", to)
-	s.lost = time.Now().UnixMilli()
+	s.lost = s.cfg.now().UnixMilli()
 	s.missing = s.missing || p.in == s.refunds
 }
 

@@ -32,6 +32,7 @@ type Deps struct {
 	CreateTopics    bool      // create what is missing
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer
+	Now             func() time.Time // the machine's clock, for what is stamped with it; nil: time.Now
 }
 
 // Pipeline is one instance of the service's core. Several can run in one
@@ -63,6 +64,9 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
 	p := &Pipeline{cfg: cfg, deps: deps, schema: schema, log: deps.Logger, state: errors.New("starting")}
 	p.opts = cfg.RuleOptions(schema)
 	if p.set, err = rules.Load(cfg.Rules.Dir, p.opts); err != nil {
@@ -72,7 +76,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		p.log.Warn("rules", "warning", w)
 	}
 	p.metrics = newMetrics(deps.Registerer)
-	p.metrics.setRules(p.set, time.Now())
+	p.metrics.setRules(p.set, deps.Now())
 	return p, nil
 }
 
@@ -126,7 +130,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		liveSince := time.Time{}
 		writer.Session++
-		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
+		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, reloads: reloads,
 			writer: writer, host: host, succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {

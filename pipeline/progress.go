@@ -116,6 +116,30 @@ func (p *progress) record(topic string) *kgo.Record {
 	return &kgo.Record{Topic: topic, Key: []byte(p.TransactionalID), Value: b, Partition: 0}
 }
 
+// parseProgress reads what record wrote. What can't be the progress of any
+// deployment is refused: going on from it would decide again, or never.
+func parseProgress(value []byte) (*progress, error) {
+	p := new(progress)
+	if err := json.Unmarshal(value, p); err != nil {
+		return nil, err
+	}
+	if p.Version != progressVersion {
+		return nil, fmt.Errorf("it is of version %d", p.Version)
+	}
+	b := p.Balance
+	if min(b.Read, b.Approved, b.InReview, b.Rejected, b.DeadLettered, b.Duplicates, b.History, p.Epoch) < 0 || !b.OK() {
+		return nil, fmt.Errorf("its balance does not hold: %+v", b)
+	}
+	for _, st := range p.Streams {
+		for i, pp := range st.Partitions {
+			if min(pp.Applied, pp.Decided, pp.DecideFrom) < 0 || pp.Decided > pp.Applied {
+				return nil, fmt.Errorf("partition %d of stream %s is applied to %d and decided to %d", i, st.Stream, pp.Applied, pp.Decided)
+			}
+		}
+	}
+	return p, nil
+}
+
 // lastProgress reads the newest committed progress record; nil if there is
 // none. It looks at the end of the topic, further and further back.
 func lastProgress(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, topic string) (*progress, error) {
@@ -146,10 +170,10 @@ func lastProgress(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, topic s
 			return nil, fmt.Errorf("reading the progress: %w", err)
 		}
 		if last != nil {
-			p := new(progress)
-			if err := json.Unmarshal(last.Value, p); err != nil || p.Version != progressVersion {
-				return nil, fatalf("the progress record at offset %d of %s is not one that this version wrote (version %d, %v): name another topic as topics.progress, or run the version that wrote it",
-					last.Offset, topic, p.Version, err)
+			p, err := parseProgress(last.Value)
+			if err != nil {
+				return nil, fatalf("the progress record at offset %d of %s is not one that this version wrote (%w): name another topic as topics.progress, or run the version that wrote it",
+					last.Offset, topic, err)
 			}
 			return p, nil
 		}

@@ -138,7 +138,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	s.journalAt, s.alertsAt = r.past.ends, r.past.alertEnds
 	if s.missing && r.past.since != noTime {
-		s.lostRefunds = began.UnixMilli()
+		s.lostRefunds = s.cfg.now().UnixMilli()
 	}
 	s.toTheEnd(last)
 	if err := s.catchUp(ctx, r); err != nil {
@@ -155,7 +155,7 @@ func (s *session) recover(ctx, work context.Context) error {
 		}
 	}
 	s.rejoined()
-	s.tellLoss(time.Now())
+	s.tellLoss(s.cfg.now())
 	s.saved = time.Now()
 	s.metrics.leader.Set(1)
 	s.metrics.recovery.Set(time.Since(began).Seconds())
@@ -255,7 +255,7 @@ func (s *session) forgotten() {
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			if p.gone && p.cut {
-				s.engine.Incomplete(in.index, time.Now().UnixMilli())
+				s.engine.Incomplete(in.index, s.cfg.now().UnixMilli())
 			}
 		}
 	}
@@ -292,7 +292,7 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	s.began = fmt.Sprintf("%016x", rand.Uint64())
-	p := s.snapshot(time.Now().UnixMilli())
+	p := s.snapshot(s.cfg.now().UnixMilli())
 	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
 		return nil, err
 	}

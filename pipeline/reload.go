@@ -35,7 +35,7 @@ func (p *Pipeline) watch(ctx context.Context, to chan<- reload) {
 
 // reload takes a new rule set between two epochs, or tells why not.
 func (s *session) reload(r reload) {
-	now := time.Now()
+	began, now := time.Now(), s.cfg.now()
 	err := r.err
 	if err == nil {
 		err = s.readable(r.set)
@@ -55,7 +55,7 @@ func (s *session) reload(r reload) {
 	s.markRequired()
 	s.planFill(nil)
 	s.metrics.setRules(r.set, now)
-	s.log.Info("rules reloaded", "ruleset", r.set.Version, "rules", len(r.set.Rules), "took", time.Since(now))
+	s.log.Info("rules reloaded", "ruleset", r.set.Version, "rules", len(r.set.Rules), "took", time.Since(began))
 }
 
 func clip(s string, n int) string {

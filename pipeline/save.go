@@ -187,7 +187,7 @@ func (s *session) startSave(p *progress, now bool) {
 		s.engine.Rewrite(key)
 	}
 	s.rewrite = nil
-	s.saving = &saving{save: s.engine.StartSave(began.UnixMilli()), began: began,
+	s.saving = &saving{save: s.engine.StartSave(s.cfg.now().UnixMilli()), began: began,
 		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.topicIDs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
 	s.saver.steps <- saveStep{drops: s.saving.save.Drops}

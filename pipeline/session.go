@@ -89,6 +89,7 @@ type sessionConfig struct {
 	Config
 	createTopics bool
 	options      []kgo.Opt
+	now          func() time.Time // stamps what is written; intervals are measured, whatever the clock does
 	reloads      <-chan reload
 	state        func(error) // nil: decisions are being made and committed
 	rules        func(*rules.Set)
@@ -205,7 +206,7 @@ func (s *session) loop(ctx, work context.Context) error {
 		case <-gauges.C:
 			s.askEnds(work)
 			s.leaveOut(time.Now())
-			s.tellLoss(time.Now())
+			s.tellLoss(s.cfg.now())
 			s.cfg.state(s.health())
 			s.metrics.observe(s)
 		}

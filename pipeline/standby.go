@@ -124,7 +124,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 		return err
 	}
 	s.restoreRest(r.past, true)
-	s.tellLoss(time.Now())
+	s.tellLoss(s.cfg.now())
 	f.caughtUp = true
 	s.tellStandby(f)
 	// What could be read just now is of epochs up to the one after f.last.

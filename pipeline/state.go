@@ -159,7 +159,7 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 			return each(key, value)
 		})
 	}
-	return state, s.engine.Restore(state.Engine, time.Now().UnixMilli(), scan)
+	return state, s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), scan)
 }
 
 // precedes says why a state of this progress can't become that of the last

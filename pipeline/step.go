@@ -68,7 +68,7 @@ func (s *session) collect(limit frontier) bool {
 func (s *session) gather(p *partition, got []record) {
 	seen := int64(math.MinInt64) // when it was, what is read again doesn't tell
 	if p.stop < 0 {
-		seen = time.Now().UnixMilli()
+		seen = s.cfg.now().UnixMilli()
 	}
 	for i := range got {
 		r := &got[i]
@@ -93,7 +93,7 @@ func (s *session) gather(p *partition, got []record) {
 // partition.
 func (s *session) applyChunk() {
 	s.engine.Apply(s.items)
-	now := time.Now()
+	now := s.cfg.now()
 	for _, r := range s.chunk {
 		switch {
 		case r.part.in == s.refunds:
@@ -123,7 +123,7 @@ func (r *record) decidable() bool {
 // far as they are due.
 func (s *session) pass() bool {
 	d := s.align()
-	now := time.Now()
+	now := s.cfg.now()
 	s.dueRecs, s.dueItem = s.dueRecs[:0], s.dueItem[:0]
 	passed := false
 	for _, p := range s.refunds.partitions {

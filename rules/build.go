@@ -32,12 +32,6 @@ func (d *draft) compile(o Options) (*Set, error) {
 		d.errs = append(d.errs, &Error{Message: "no rule is on refunds: every refund would be approved", Hint: "write at least one, with mode: off if need be", Warning: true})
 	}
 	d.checkUnused(o.Strict)
-	if n := len(s.Features) + len(payments.Features); n > maxFeatures {
-		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("the set has %d different past-events expressions: more than the limit of %d", n, maxFeatures), Hint: "each is computed for every refund: share windows between rules"})
-	}
-	for _, name := range stores.wide {
-		d.errs = append(d.errs, &Error{Message: fmt.Sprintf("%s: more fields are aggregated than the limit of %d", name, maxColumns)})
-	}
 	d.errs = d.errs.tidy()
 	if hasFault(d.errs) {
 		return nil, d.errs
@@ -75,7 +69,7 @@ func (d *draft) compileOn(stream string, stores *stores, o Options) *Set {
 
 func (d *draft) newCompiler(b *builder, rule, on string, strict bool) *compiler {
 	c := &compiler{
-		d: d, b: b, rule: rule, on: on, strict: strict, errs: &d.errs, stream: d.schema.Stream(on), steps: new(int),
+		d: d, b: b, rule: rule, on: on, strict: strict, errs: &d.errs, stream: d.schema.Stream(on), steps: new(int), work: new(work),
 		runes: map[*text][]rune{}, groups: map[*text]map[int]int{},
 	}
 	if on == "refunds" {
@@ -85,7 +79,12 @@ func (d *draft) newCompiler(b *builder, rule, on string, strict bool) *compiler 
 }
 
 func (d *draft) compileRule(rd *ruleDraft, b *builder, strict bool) {
-	next := func() *compiler { return d.newCompiler(b, rd.ID, rd.On, strict) }
+	w := new(work)
+	next := func() *compiler {
+		c := d.newCompiler(b, rd.ID, rd.On, strict)
+		c.work = w
+		return c
+	}
 	if rd.when.file != nil && len(rd.when.value) <= maxCondition {
 		c := next()
 		c.silent, c.holds = rd.saysOnMissing, rd.Mode == Live && !rd.AlertOnly()

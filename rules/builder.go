@@ -21,8 +21,10 @@ type builder struct {
 type stores struct {
 	series []Series
 	ever   []bool // by series: some window is everything
-	wide   []string
 	at     map[string]int
+
+	expressions int      // past-events expressions, of both
+	wide        []string // series with too many columns
 }
 
 // maxColumns is how many columns a series can have: its events tell which are
@@ -54,6 +56,7 @@ func (b *builder) feature(p *pastExpr) int {
 	slot := len(b.features)
 	b.features = append(b.features, f)
 	b.featureAt[p.text] = slot
+	b.expressions++
 	return slot
 }
 

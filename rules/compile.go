@@ -73,6 +73,7 @@ type compiler struct {
 	silent   bool            // the rule says what a missing value means
 	holds    bool            // the rule holds the refund when it fails
 	steps    *int            // of the condition's patterns so far
+	work     *work           // of the whole rule
 	strict   bool
 	errs     *Errors
 	lists    []*list                          // those that were read

@@ -10,7 +10,6 @@ type frame struct {
 	refunded Value
 	base     Value // amount_base
 	features []Value
-	made     int // bytes of text that the rule at hand has made
 }
 
 // fn is a compiled expression. f is nil inside where(…), where e is the past
@@ -112,7 +111,7 @@ func (v *Evaluator) Begin(in *Input) []LookupKey {
 }
 
 func (v *Evaluator) beginKey(i int) {
-	v.keys[i].Nil, v.faults[i], v.frame.made = false, "", 0
+	v.keys[i].Nil, v.faults[i] = false, ""
 	start := len(v.buf)
 	for _, k := range v.set.Lookups[i].keys {
 		val := k.fn(&v.frame, v.event)
@@ -150,7 +149,6 @@ func (v *Evaluator) Run(hold bool) *Result {
 	r.reset()
 	var t tally
 	for i, cond := range v.set.conds {
-		v.frame.made = 0
 		val := cond(&v.frame, v.event)
 		if val.Kind == KindBool && val.Num == 0 {
 			continue
@@ -207,7 +205,6 @@ func failureText(v Value) string {
 // render fills in the texts that are needed only when something hit.
 func (v *Evaluator) render(t *tally) {
 	r := &v.result
-	v.frame.made = 0
 	for i, rule := range r.HitRules {
 		if rule.message != nil {
 			v.text = rule.message.append(v.text[:0], &v.frame, v.event)

@@ -129,8 +129,9 @@ func (c *compiler) function(n ast.Node, name string, arguments []ast.Node) opera
 		o.maybe = !c.known.notNil(o.path)
 	}
 	switch {
-	case fd.one != nil && fd.gives == typeText:
-		o.fn = applyText(fd.one, args[0].fn, nils[0])
+	case fd.one != nil && args[0].typ == typeText:
+		c.work.operations++
+		o.fn = applyText(fd.one, args[0].fn, nils[0], c.work)
 	case fd.one != nil:
 		o.fn = applyOne(fd.one, args[0].fn, nils[0])
 	case fd.two != nil:
@@ -251,36 +252,21 @@ func seconds(unit int64) func(Value) Value {
 	return func(v Value) Value { return multiply(v, IntValue(unit)) }
 }
 
-// maxText bounds the texts that one condition makes.
-const maxText = 64 << 10
-
-const faultText = "limit: a condition makes at most 64 KiB of text"
-
 func textual(change func(string) string) func(Value) Value {
-	return func(v Value) Value {
-		if len(v.Str) > maxText {
-			return FaultValue(faultText)
-		}
-		return Value{Kind: KindString, Str: change(v.Str)}
-	}
+	return func(v Value) Value { return Value{Kind: KindString, Str: change(v.Str)} }
 }
 
-// applyText is applyOne for what makes a text. What where(…) makes has no frame
-// to count it in: there each text is bounded.
-func applyText(call func(Value) Value, x fn, xn Value) fn {
+// applyText is applyOne for what reads a text.
+func applyText(call func(Value) Value, x fn, xn Value, w *work) fn {
 	return func(f *frame, e *event.Event) Value {
 		v := x(f, e)
 		if v.unusable() {
 			return v.orNil(xn)
 		}
-		made := call(v)
-		if f == nil || made.Str == v.Str {
-			return made
+		if w.beyond(costRead * len(v.Str)) {
+			return FaultValue(faultWork)
 		}
-		if f.made += len(made.Str); f.made > maxText {
-			return FaultValue(faultText)
-		}
-		return made
+		return call(v)
 	}
 }
 

@@ -2,15 +2,16 @@ package rules
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"github.com/refundguard/refundguard/rules/event"
 )
 
 // FuzzCondition: any text compiles and evaluates, or is refused with errors
-// that print.
+// that print. In whichever role it stands, it approves nothing that it doesn't
+// understand.
 func FuzzCondition(f *testing.F) {
 	for _, s := range []string{
 		`amount > 5`, `refunds.by(customer_id).where(reason == "x").within("7d").delayed("1d").count() >= 5`,
@@ -27,9 +28,15 @@ func FuzzCondition(f *testing.F) {
 	} {
 		f.Add(s)
 	}
+	for _, h := range hostileRules(f) {
+		if h.when != "" && len(h.when) < 1<<10 {
+			f.Add(h.when)
+		}
+	}
 	schema := testSchema(f)
 	event0, original := refund(f, "customer_id=c1"), payment(f)
 	transaction := payment(f, "customer_id=c1")
+	inputs := someInputs(f)
 	f.Fuzz(func(t *testing.T, when string) {
 		quoted, err := json.Marshal(when)
 		if err != nil {
@@ -54,6 +61,11 @@ func FuzzCondition(f *testing.F) {
 			}
 			v.Run(false)
 		}
+		files := inRoles(when)
+		files["lists.yaml"] = &fstest.MapFile{Data: []byte("lists: {vip: [a]}\nmacros: {big: amount > 5}\n")}
+		if s, err := LoadFS(files, "", Options{Schema: schema}); err == nil {
+			meetAll(t, when, s, inputs, true)
+		}
 		onPayments := "rules: [{id: r, on: transactions, action: alert, when: " + string(quoted) + "}]\n"
 		if p, err := LoadFS(fstest.MapFS{"a.yaml": {Data: []byte(onPayments)}}, "", Options{Schema: schema}); err == nil {
 			v := p.Transactions.NewEvaluator()
@@ -70,7 +82,19 @@ func FuzzCondition(f *testing.F) {
 	})
 }
 
-// FuzzFile: any bytes are loaded, or refused with errors that print.
+// someInputs are as many of the hostile inputs as a fuzzer has time for.
+func someInputs(t testing.TB) (some []hostileInput) {
+	for i, in := range hostileInputs(t) {
+		if i%4 == 0 {
+			some = append(some, in)
+		}
+	}
+	return some
+}
+
+// FuzzFile: any bytes are loaded, or refused with errors that have a place; what
+// is loaded has the same version and says the same each time, and no live rule
+// that fails lets a refund pass.
 func FuzzFile(f *testing.F) {
 	for _, s := range []string{
 		one("amount > 5"), "a: [", "lists: {a: {file: a.csv}}\n", "rules:\n- id: &a x\n  <<: *a\n", "? a\n: b\n", "%YAML 1.1\n---\n!!map {a: !x b}\n",
@@ -79,13 +103,34 @@ func FuzzFile(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	schema := event.Builtin()
+	schema := testSchema(f)
+	folders, _ := filepath.Glob("testdata/hostile/*.yaml")
+	for _, path := range folders {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	inputs := someInputs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<12 {
 			t.Skip()
 		}
-		if _, err := LoadFS(fstest.MapFS{"a.yaml": {Data: data}}, "", Options{Schema: schema}); err != nil && err.Error() == "" {
-			t.Fatal("an empty error")
+		load := func() (*Set, error) {
+			return LoadFS(fstest.MapFS{"a.yaml": {Data: data}}, "", Options{Schema: schema, Now: testTime})
+		}
+		s, err := load()
+		if err != nil {
+			checkRefusal(t, "a.yaml", err)
+			return
+		}
+		again, err := load()
+		if err != nil || again.Version != s.Version {
+			t.Fatalf("loaded again: %v", err)
+		}
+		if one, two := meetAll(t, "a.yaml", s, inputs, false), meetAll(t, "a.yaml", again, inputs, false); one != two {
+			t.Fatalf("%s, then %s", one, two)
 		}
 	})
 }

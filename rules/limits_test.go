@@ -84,9 +84,9 @@ func TestFaultsOfOneFileAreBounded(t *testing.T) {
 	}
 }
 
-// TestKeysAreBoundedOneByOne: the text that one key takes leaves the others what
-// they need, and so does that of the refund before.
-func TestKeysAreBoundedOneByOne(t *testing.T) {
+// TestKeysAreBounded: of the texts that a rule reads, its keys and its message
+// take their share, whatever the refund before took.
+func TestKeysAreBounded(t *testing.T) {
 	s := mustLoad(t, `
 rules:
   - id: r
@@ -95,7 +95,7 @@ rules:
     message: "{{lower(ip)}}"
     when: 'refunds.by({device_id: lower(device_id)}).within("1h").count() + refunds.by({device_id: lower(channel)}).within("1h").count() == 0'
 `)
-	long := strings.Repeat("A", maxText-100)
+	long := strings.Repeat("A", 4<<10)
 	in := Input{Event: refund(t, "device_id="+long, "channel="+long, "ip="+long)}
 	v := s.NewEvaluator()
 	for range 2 {

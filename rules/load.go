@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -112,10 +113,35 @@ func (d *draft) readFile(name string) {
 		return
 	}
 	r := &reader{file: &file{name: shown, data: strings.TrimPrefix(string(data), "\ufeff")}}
-	if node := r.parse(); node != nil {
+	if i := controlCharacter(r.file.data); i >= 0 {
+		line, column, snippet := r.file.place(i)
+		r.errs = append(r.errs, &Error{File: shown, Line: line, Column: column, Snippet: strings.Map(printable, cmp.Or(snippet, "\r")),
+			Message: fmt.Sprintf("YAML: the control character %U can't be in it", r.file.data[i]), Hint: "remove it; lines end as on Unix or Windows"})
+	} else if node := r.parse(); node != nil {
 		d.readSections(r, node)
 	}
 	d.errs = append(d.errs, r.errs...)
+}
+
+// controlCharacter finds what YAML doesn't allow in a file, a carriage return that
+// ends no line included: the parser would count lines that nobody sees. It is -1
+// if there is none.
+func controlCharacter(data string) int {
+	for i := range len(data) {
+		c := data[i]
+		if c == 0x7f || c < ' ' && c != '\t' && c != '\n' && (c != '\r' || i+1 < len(data) && data[i+1] != '\n') {
+			return i
+		}
+	}
+	return -1
+}
+
+// printable keeps a snippet on its line.
+func printable(c rune) rune {
+	if c < ' ' && c != '\t' || c == 0x7f {
+		return '\ufffd'
+	}
+	return c
 }
 
 // maxFaults bounds what is said of one file: a file that is none of rules can

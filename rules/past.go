@@ -77,7 +77,14 @@ func (c *compiler) past(n ast.Node) operand {
 	if !p.read(root, parts) {
 		return bad(n)
 	}
+	expressions, wide := c.b.expressions, len(c.b.wide)
 	slot := c.b.feature(&p)
+	if expressions == maxFeatures && c.b.expressions > maxFeatures {
+		c.fail(n, fmt.Sprintf("the set has more different past-events expressions than the limit of %d: this is the first beyond it", maxFeatures), "each is computed for every refund: share windows between rules")
+	}
+	if len(c.b.wide) > wide {
+		c.fail(n, fmt.Sprintf("%s: more fields are aggregated than the limit of %d", p.series, maxColumns), "aggregate fewer fields of one stream")
+	}
 	maybe := p.nilOnNone || len(p.keyPaths) > 0
 	if p.nilOnNone {
 		p.keyPaths = nil // it can be nil with any key

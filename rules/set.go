@@ -11,8 +11,8 @@
 // What a set can cost is bounded when it is loaded: conditions by their parts
 // and by the steps of their patterns, sets by their rules, expressions, lists
 // and columns. What depends on the event is bounded when it is evaluated: the
-// text that a condition makes, and the text that a pattern is held against. Each
-// limit is named in the error of the rule that goes beyond it.
+// texts that a rule reads, and those that a pattern is held against. Each limit
+// is named in the error of the rule that goes beyond it.
 //
 // Conditions are pure. Lists and exceptions end by event time; the clock only
 // warns of those that have ended ([Options.Now]). Time zones are those of the

@@ -164,7 +164,11 @@ func escapeLen(src string) int {
 
 // report makes an error of a place in the value, a rune index.
 func (t *text) report(rule string, index int, message, hint string) *Error {
-	line, column, snippet := t.file.place(t.offset(index))
+	offset := t.offset(index)
+	line, column, snippet := t.file.place(offset)
+	if strings.TrimSpace(snippet) == "" { // an empty block: its beginning says more than the blank line behind it
+		line, column, snippet = t.file.place(len(strings.TrimRight(t.file.data[:offset], " \t\r\n")))
+	}
 	if t.macro != "" { // whatever rule uses it
 		rule, message = "", "macro "+t.macro+": "+message
 	}

@@ -12,13 +12,36 @@ import (
 
 // maxSteps bounds the instructions of a condition's patterns, and maxMatched the
 // text that they are held against: RE2 takes a time that is at most the product
-// of both.
+// of both, which work bounds.
 const (
 	maxSteps   = 2_000
 	maxMatched = 4 << 10
 )
 
 const faultMatched = "limit: matches reads texts of at most 4 KiB"
+
+// work bounds what a rule does with texts: its condition, exceptions and messages
+// share maxWork, each operation evenly. So no rule takes a millisecond for a
+// refund, and which refunds it can't judge depends on them alone, never on the
+// machine.
+type work struct {
+	operations int // on texts, in all of the rule
+}
+
+// The costs are for each byte that is read, and for each byte and step of a
+// pattern; regexp searches large patterns in a slower way. They are nanoseconds
+// of a slow machine over the worst of texts.
+const (
+	maxWork       = 600_000
+	costRead      = 15
+	costStep      = 10
+	costStepLarge = 24
+	largePattern  = 500
+
+	faultWork = "limit: the texts are too long for all that the rule does with them"
+)
+
+func (w *work) beyond(cost int) bool { return cost*w.operations > maxWork }
 
 // patternSteps is how many instructions a pattern is made of.
 func patternSteps(pattern string) int {
@@ -33,8 +56,11 @@ func patternSteps(pattern string) int {
 	return len(program.Inst)
 }
 
-func (c *compiler) matches(n ast.Node, x operand, xn Value, pattern *regexp.Regexp) operand {
-	xf := x.fn
+func (c *compiler) matches(n ast.Node, x operand, xn Value, pattern *regexp.Regexp, steps int) operand {
+	xf, w, each := x.fn, c.work, steps*costStep
+	if steps > largePattern {
+		each = steps * costStepLarge
+	}
 	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
 		v := xf(f, e)
 		if v.unusable() {
@@ -42,6 +68,9 @@ func (c *compiler) matches(n ast.Node, x operand, xn Value, pattern *regexp.Rege
 		}
 		if len(v.Str) > maxMatched {
 			return FaultValue(faultMatched)
+		}
+		if w.beyond(each * len(v.Str)) {
+			return FaultValue(faultWork)
 		}
 		return boolValue(pattern.MatchString(v.Str))
 	}}, x)
@@ -60,6 +89,8 @@ func (c *compiler) textual(n *ast.BinaryNode) operand {
 		}
 	}
 	xn, yn := c.need(x, onNil), c.need(y, onNil)
+	c.work.operations++
+	w := c.work
 	test := map[string]func(string, string) bool{
 		"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
 	}[n.Operator]
@@ -71,10 +102,11 @@ func (c *compiler) textual(n *ast.BinaryNode) operand {
 		if err != nil {
 			return c.failAt(y, "the pattern is wrong: "+strings.TrimPrefix(err.Error(), "error parsing regexp: "), "patterns are RE2: no back-references, no look-around")
 		}
-		if *c.steps += patternSteps(y.value.Str); *c.steps > maxSteps {
+		steps := patternSteps(y.value.Str)
+		if *c.steps += steps; *c.steps > maxSteps {
 			return c.failAt(y, fmt.Sprintf("the patterns of the condition take more steps than the limit of %d", maxSteps), "write simpler patterns: each {n} counts n times")
 		}
-		return c.matches(n, x, xn, pattern)
+		return c.matches(n, x, xn, pattern, steps)
 	}
 	xf, yf := x.fn, y.fn
 	return c.fold(operand{node: n, typ: typeBool, fn: func(f *frame, e *event.Event) Value {
@@ -85,6 +117,9 @@ func (c *compiler) textual(n *ast.BinaryNode) operand {
 		b := yf(f, e)
 		if b.unusable() {
 			return b.orNil(yn)
+		}
+		if w.beyond(costRead * (len(a.Str) + len(b.Str))) {
+			return FaultValue(faultWork)
 		}
 		return boolValue(test(a.Str, b.Str))
 	}}, x, y)

@@ -82,10 +82,13 @@ func readyz(w http.ResponseWriter, r *http.Request, probes []probe) {
 		if p.Ready {
 			fmt.Fprintf(w, "%s: ready\n", p.Name)
 		} else {
-			fmt.Fprintf(w, "%s: not ready: %s\n", p.Name, strings.ReplaceAll(p.Reason, "\n", "; "))
+			fmt.Fprintf(w, "%s: not ready: %s\n", p.Name, strings.Join(strings.FieldsFunc(p.Reason, breaksLine), "; "))
 		}
 	}
 }
+
+// breaksLine says that a reader may take what follows for another line.
+func breaksLine(c rune) bool { return strings.ContainsRune("\n\r\v\f\u0085\u2028\u2029", c) }
 
 // listen opens http.listen, or nothing for "".
 func listen(address string) (net.Listener, error) {

@@ -50,6 +50,8 @@ type settings struct {
 	State         string // folder
 	TakeoverAfter time.Duration
 	Die           death // where the service kills itself; not at all if zero
+
+	clock func() time.Time // the machine's; nil: the real one
 }
 
 // death is a request to a broker, or its answer, that is the last thing that
@@ -131,7 +133,7 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
 	p, err := pipeline.New(config, pipeline.Deps{
 		Options: options, TransactionalID: connection.TransactionalID, CreateTopics: true,
-		Logger: log, Registerer: prometheus.NewRegistry(),
+		Logger: log, Registerer: prometheus.NewRegistry(), Now: s.clock,
 	})
 	if err != nil {
 		return err

@@ -192,7 +192,7 @@ func doubleQuote(s string) string {
 			b.WriteString(`\n`)
 		case r == '\t':
 			b.WriteString(`\t`)
-		case unicode.IsPrint(r):
+		case unicode.IsPrint(r) && r != utf8.RuneError: // which we refuse to read
 			b.WriteRune(r)
 		default:
 			escaped := strconv.QuoteRuneToASCII(r)

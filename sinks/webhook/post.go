@@ -22,6 +22,7 @@ import (
 const (
 	maxResponse   = 16 << 10 // read of a response's body, so that its connection can be used again
 	maxShown      = 200      // shown of it in a log line
+	maxCause      = 500      // shown of why there was no answer
 	maxRetryAfter = time.Hour
 )
 
@@ -180,6 +181,9 @@ func (p *poster) cause(err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v", p.timeout)
+	}
+	if text := err.Error(); len(text) > maxCause { // net/http quotes what is no answer, up to 64 KiB of it
+		return errors.New(strings.ToValidUTF8(text[:maxCause], "") + "…")
 	}
 	return err
 }

@@ -13,6 +13,12 @@ type World struct {
 	Sent  []Sent // in event-time order
 	Model *Model
 	Rules string // the rule file
+
+	// Clock gives the Kafka timestamp of the n-th event that is added, by its
+	// event time; nil: that of the record, or a moment later than the event.
+	Clock func(n int, at int64) int64
+
+	paid map[string]bool // transactions that are events
 }
 
 // Sent is one record for an input topic.
@@ -44,6 +50,9 @@ func (w *World) Add(t testing.TB, r *kgo.Record, fate string) {
 	t.Helper()
 	event := parseRecord(t, r.Value)
 	s := Sent{Record: r, At: event.at, Fate: fate}
+	if w.Clock != nil {
+		r.Timestamp = time.UnixMilli(w.Clock(len(w.Sent), event.at))
+	}
 	if r.Timestamp.IsZero() {
 		// Kafka has it a moment later. What happened long ago is read like that
 		// from a topic that was kept.
@@ -51,9 +60,19 @@ func (w *World) Add(t testing.TB, r *kgo.Record, fate string) {
 	}
 	if event.at > r.Timestamp.UnixMilli()+5*60_000 {
 		event.at, event.held = r.Timestamp.UnixMilli(), true
-		s.At = event.at
+		if s.At = event.at; r.Topic != "refunds" {
+			s.Fate = "EVENT_IN_FUTURE"
+		}
 	}
-	switch fate {
+	if r.Topic == "transactions" && s.Fate != "EVENT_IN_FUTURE" {
+		if w.paid == nil {
+			w.paid = make(map[string]bool)
+		}
+		if id := event.text["transaction_id"]; !w.paid[id] {
+			w.paid[id], s.Fate = true, IsEvent // the first that was not refused
+		}
+	}
+	switch s.Fate {
 	case IsEvent:
 		w.Model.add(r.Topic, event)
 	case IsUpdate:

@@ -1,0 +1,78 @@
+package clickhouse
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// countingColumn takes any values, and counts them.
+type countingColumn struct {
+	driver.BatchColumn
+	rows int
+}
+
+func (c *countingColumn) Append(v any) error { c.rows += reflect.ValueOf(v).Len(); return nil }
+func (c *countingColumn) AppendRow(any) error {
+	c.rows++
+	return nil
+}
+
+// fill gives each column of a table its rows, and says if one has another number.
+func fill[T any](t *testing.T, table *table[T], rows []T) {
+	t.Helper()
+	written := 0
+	for _, piece := range table.pieces(rows) {
+		months := make(map[int]bool)
+		for i := range piece {
+			months[table.month(&piece[i])] = true
+		}
+		if len(months) > maxMonths {
+			t.Errorf("%s: %d months in one insert", table.name, len(months))
+		}
+		for _, column := range table.columns {
+			var c countingColumn
+			if err := column.add(&c, piece); err != nil || c.rows != len(piece) {
+				t.Errorf("%s.%s: %d of %d rows, %v", table.name, column.name, c.rows, len(piece), err)
+			}
+		}
+		written += len(piece)
+	}
+	if len(rows) != written {
+		t.Errorf("%s: %d of %d rows", table.name, written, len(rows))
+	}
+}
+
+// FuzzRows: any record of a topic becomes a row, if only one of unreadable, and
+// every column of its table has a value for it.
+func FuzzRows(f *testing.F) {
+	d := event.Decision{DecisionID: "d", RefundID: "r", Outcome: event.Review, Hits: []event.Hit{{Rule: "x", Mode: "live"}}, OccurredAt: 1}
+	f.Add(uint8(1), d.Append(nil), "k", "v", int64(0))
+	f.Add(uint8(2), (&event.Alert{AlertID: "a", Rule: "x", Severity: "high", At: 1}).Append(nil), "k", "v", int64(-1<<62))
+	f.Add(uint8(3), []byte("x"), event.HeaderCode, "TOO_LARGE", int64(1<<62))
+	f.Add(uint8(1), []byte(`{"decision_id":"d","refund_id":"r","outcome":"reject","occurred_at":"9999-12-31T23:59:59Z","amount":"-99999999999999.9999"}`), "", "", int64(5))
+	f.Fuzz(func(t *testing.T, which uint8, value []byte, key, header string, at int64) {
+		k := kind(which%3) + decisionRecords
+		records := make([]*kgo.Record, 0, 120)
+		for i := range cap(records) { // of any months
+			r := &kgo.Record{Key: []byte(key), Value: value, Timestamp: time.Unix(0, at).AddDate(0, i, 0), Headers: []kgo.RecordHeader{
+				{Key: event.HeaderErrorTopic, Value: []byte("refunds")}, {Key: event.HeaderErrorPartition, Value: []byte("3")},
+				{Key: event.HeaderErrorOffset, Value: []byte("7")}, {Key: event.HeaderCode, Value: []byte("X")}, {Key: key, Value: []byte(header)}}}
+			records = append(records, r)
+		}
+		r := read(k, records)
+		if n := len(r.decisions) + len(r.alerts) + len(r.deadLetters) + len(r.unreadable); n != len(records) {
+			t.Errorf("%d rows of %d records", n, len(records))
+		}
+		fill(t, decisions(), r.decisions)
+		fill(t, hits(), r.hits)
+		fill(t, alerts(), r.alerts)
+		fill(t, deadLetters(), r.deadLetters)
+		fill(t, unreadable(), r.unreadable)
+	})
+}
