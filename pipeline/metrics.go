@@ -31,6 +31,7 @@ type metrics struct {
 	recovery       prometheus.Gauge
 	recoveryBehind prometheus.Gauge
 	leader         prometheus.Gauge
+	shedding       prometheus.Gauge
 	waiting        prometheus.Gauge
 	lag            *prometheus.GaugeVec
 	leftOut        *prometheus.GaugeVec
@@ -82,6 +83,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
 		recoveryBehind: gauge("refundguard_recovery_behind_records", "Offsets that recovery, or a standby, still has to apply; 0 when it is done."),
 		leader:         gauge("refundguard_leader", "1 in the instance that has the transactional.id, 0 in one that stands by."),
+		shedding:       gauge("refundguard_shadow_rules_shed", "1 while shadow rules are left out, because more arrives than is worked off."),
 		waiting:        gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),
 		lag:            gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
 		leftOut:        gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
@@ -99,7 +101,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
-		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
+		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {

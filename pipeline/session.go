@@ -67,14 +67,15 @@ type session struct {
 	fillWanted *fillPlan
 	fill       *filler
 
-	saver               *saver            // nil: no state folder
-	saving              *saving           // nil: none is under way
-	saved               time.Time         // when the last one ended
-	rewrite             [][]byte          // keys to be saved whole
-	journalAt           map[int32]int64   // by partition: before this, the journal is in the state
-	alertsAt            map[int32]int64   // likewise
-	kept                bool              // the state may hold more than the topics
-	missing             bool              // of refunds, the topic no longer holds what the state should
+	saver               *saver          // nil: no state folder
+	saving              *saving         // nil: none is under way
+	saved               time.Time       // when the last one ended
+	rewrite             [][]byte        // keys to be saved whole
+	journalAt           map[int32]int64 // by partition: before this, the journal is in the state
+	alertsAt            map[int32]int64 // likewise
+	kept                bool            // the state may hold more than the topics
+	missing             bool            // of refunds, the topic no longer holds what the state should
+	overload            overload
 	follows             bool              // another instance works
 	savedEpoch, savedAt int64             // of the state on disk
 	lost                int64             // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
@@ -209,6 +210,7 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.tellLoss(s.cfg.now())
 			s.cfg.state(s.health())
 			s.metrics.observe(s)
+			s.shedShadow()
 		}
 	}
 }

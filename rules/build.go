@@ -80,6 +80,7 @@ func (d *draft) newCompiler(b *builder, rule, on string, strict bool) *compiler 
 
 func (d *draft) compileRule(rd *ruleDraft, b *builder, strict bool) {
 	w := new(work)
+	b.live = rd.Mode == Live
 	next := func() *compiler {
 		c := d.newCompiler(b, rd.ID, rd.On, strict)
 		c.work = w

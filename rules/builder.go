@@ -13,6 +13,7 @@ type builder struct {
 	lookups  []Lookup
 	features []Feature
 	baseUsed bool
+	live     bool // what is compiled now belongs to a live rule
 
 	lookupAt, featureAt map[string]int
 }
@@ -41,12 +42,13 @@ func newBuilder() *builder {
 // feature gives a past-events expression its slot.
 func (b *builder) feature(p *pastExpr) int {
 	if slot, ok := b.featureAt[p.text]; ok {
+		b.features[slot].Live = b.features[slot].Live || b.live
 		return slot
 	}
 	s := b.addSeries(p)
 	f := Feature{
 		Text: p.text, Lookup: b.addLookup(p, s), Aggregate: p.aggregate, Column: -1,
-		Within: p.within, Delayed: p.delayed, Ever: p.ever,
+		Within: p.within, Delayed: p.delayed, Ever: p.ever, Live: b.live,
 	}
 	if p.column != nil {
 		f.Column = b.addColumn(s, p.column)

@@ -59,6 +59,7 @@ type Evaluator struct {
 	keys   []LookupKey
 	faults []string // by lookup: why its key could not be computed
 	faulty bool     // there is one
+	shed   bool
 	result Result
 	text   []byte
 }
@@ -134,6 +135,10 @@ func (v *Evaluator) beginKey(i int) {
 // Feature for what goes there.
 func (v *Evaluator) Values() []Value { return v.frame.features }
 
+// Shed says whether shadow rules are left out, and listed as skipped, from the
+// next refund on. Features that no live rule uses may then be left nil.
+func (v *Evaluator) Shed(on bool) { v.shed = on }
+
 // Run evaluates all rules on the refund that Begin started. With hold, the
 // refund is not approved whatever the rules say: it is degraded, or stamped in
 // the future or too far in the past.
@@ -149,6 +154,10 @@ func (v *Evaluator) Run(hold bool) *Result {
 	r.reset()
 	var t tally
 	for i, cond := range v.set.conds {
+		if v.shed && v.set.active[i].Mode == Shadow {
+			r.Skipped = append(r.Skipped, v.set.active[i].ID)
+			continue
+		}
 		val := cond(&v.frame, v.event)
 		if val.Kind == KindBool && val.Num == 0 {
 			continue

@@ -148,6 +148,7 @@ type Feature struct {
 	Within    int64 // milliseconds; 0 with Ever
 	Delayed   int64 // milliseconds: the window is (t − Delayed − Within, t − Delayed]
 	Ever      bool  // the window is everything up to t
+	Live      bool  // a live rule uses it
 	Money     bool  // the value is money: but for First and Last, two currencies must be refused
 	kind      ColumnKind
 }

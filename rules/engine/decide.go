@@ -25,6 +25,11 @@ type reserved struct {
 // refund's index in what Decide was given.
 type Emit func(w, i int, d *event.Decision, res *rules.Result)
 
+// Shed says whether shadow rules, and the values that only they ask for, are left
+// out from now on: for where there is more to decide than time for it. The
+// decision lists them as skipped.
+func (e *Engine) Shed(on bool) { e.shed = on }
+
 // Decide decides refunds that were applied, in parallel. Those of one
 // transaction are decided by event time, then id. What the decision shows of
 // time and place of the record is taken from the item; DecidedAt is left to

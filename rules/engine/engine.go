@@ -109,6 +109,7 @@ type Engine struct {
 	earliest int64 // smallest
 
 	loss Loss
+	shed bool
 
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store

@@ -49,8 +49,9 @@ type plan struct {
 	set    *rules.Set // nil: there are no such rules
 	finds  []find
 	spans  []span
-	places []place // by feature
-	skip   string  // source of the series that the present event is itself in
+	places []place                       // by feature
+	live   struct{ finds, spans []bool } // what live rules need
+	skip   string                        // source of the series that the present event is itself in
 }
 
 // find is a lookup's key in one of its series' stores.
@@ -174,6 +175,11 @@ func (e *Engine) plan(set *rules.Set, at [][]int, skip string) plan {
 			p.spans = append(p.spans, at)
 		}
 		p.places[i] = place{span: spans[at], column: -1}
+		p.live.finds = append(p.live.finds, make([]bool, len(p.finds)-len(p.live.finds))...)
+		p.live.spans = append(p.live.spans, make([]bool, len(p.spans)-len(p.live.spans))...)
+		if f.Live {
+			p.live.finds[at.find], p.live.spans[spans[at]] = true, true
+		}
 		if f.Column >= 0 {
 			p.places[i].column = slices.Index(e.stores[best.store].columns.Columns, columns[0])
 		}
@@ -240,8 +246,12 @@ func (e *Engine) feed() {
 func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 	p, eval, at, selected := &e.plans[which], wk.evals[which], wk.found[which], wk.selected[which]
 	keys := eval.Begin(in)
+	eval.Shed(e.shed)
 	for i, f := range p.finds {
 		at[i] = found{}
+		if e.shed && !p.live.finds[i] {
+			continue
+		}
 		if k := keys[f.lookup]; !k.Nil {
 			key := unsafe.String(unsafe.SliceData(k.Bytes), len(k.Bytes))
 			hash := xxh3.HashString(key)
@@ -251,7 +261,7 @@ func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 	}
 	values, t := eval.Values(), in.Event.Time
 	for i, s := range p.spans {
-		if k := &at[s.find]; k.ok {
+		if k := &at[s.find]; k.ok && (!e.shed || p.live.spans[i]) {
 			sp := window.Span{From: math.MinInt64, To: t - s.delayed}
 			if s.within > 0 {
 				sp.From = sp.To - s.within
@@ -269,6 +279,9 @@ func (e *Engine) lookUp(wk *worker, which int, in *rules.Input, id uint64) {
 	}
 	for i := range p.set.Features {
 		f, place := &p.set.Features[i], p.places[i]
+		if e.shed && !f.Live {
+			continue
+		}
 		switch k := &at[p.spans[place.span].find]; {
 		case k.ok && selected[place.span].fails:
 			values[i] = rules.FaultValue(f.Text + ": its where(…) fails on a past event")

@@ -15,7 +15,7 @@ type Decision struct {
 	Score         int64
 	Hits          []Hit
 	Errors        []RuleError
-	Skipped       []string  // ids of rules that missed a value and say on_missing: skip
+	Skipped       []string  // ids of rules that missed a value and say on_missing: skip, and of shadow rules that were shed
 	Features      []Feature // sorted by Name
 	Original      *Original // nil when unknown
 	Ruleset       string
