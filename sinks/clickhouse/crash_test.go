@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +39,36 @@ func (w *world) crashAfter(n int, applied bool) (died <-chan struct{}, revive fu
 			return nil, nil, false
 		}
 		return nil, errors.New("the sink has crashed"), true
+	})
+	return dead, func() { over.Store(1) }
+}
+
+// crashAtTransaction is crashAfter for the transaction that writes a dead
+// letter: nothing gets through from one of its steps on.
+func (w *world) crashAtTransaction(n int) (died <-chan struct{}, revive func()) {
+	dead := make(chan struct{})
+	steps := []int16{int16(kmsg.InitProducerID), int16(kmsg.Produce), int16(kmsg.AddOffsetsToTxn), int16(kmsg.TxnOffsetCommit), int16(kmsg.EndTxn)}
+	step := steps[n/3%len(steps)]
+	var over atomic.Int64
+	var once sync.Once
+	w.fake.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if over.Load() == 1 {
+			w.fake.DropControl()
+			return nil, nil, false
+		}
+		w.fake.KeepControl()
+		if req.Key() == step {
+			once.Do(func() { close(dead) })
+		}
+		select {
+		case <-dead:
+			if !slices.Contains(steps, req.Key()) && req.Key() != int16(kmsg.OffsetCommit) {
+				return nil, nil, false
+			}
+			return nil, errors.New("the sink has crashed"), true
+		default:
+			return nil, nil, false
+		}
 	})
 	return dead, func() { over.Store(1) }
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -75,7 +76,17 @@ func server(t testing.TB) *local.Server {
 		}
 		t.Skip(err)
 	}
-	return s
+	// A test before may have ended it: see local.Server.
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := http.Get("http://" + s.HTTPAddr() + "/ping")
+		if err == nil {
+			answer.Body.Close()
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server is gone: %v, %v", err, s.Err())
+		}
+	}
 }
 
 // patience bounds every wait: far longer than any takes on a loaded machine.
