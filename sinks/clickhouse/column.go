@@ -3,6 +3,8 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -82,6 +84,7 @@ type load struct {
 	insert func(ctx context.Context, to target, token string) error
 	// within is a condition that all rows fulfil, and that few others do.
 	within string
+	months func() []load // the same rows, as they are kept: month by month
 }
 
 func newLoad[T any](t *table[T], rows []T) load {
@@ -94,6 +97,17 @@ func newLoad[T any](t *table[T], rows []T) load {
 		from, to = min(from, t.at(&rows[i])), max(to, t.at(&rows[i]))
 	}
 	l.within = fmt.Sprintf("%s BETWEEN fromUnixTimestamp64Milli(%d, 'UTC') AND fromUnixTimestamp64Milli(%d, 'UTC')", t.time, from, to)
+	l.months = func() (months []load) {
+		byMonth := make(map[int][]T)
+		for i := range rows {
+			m := month(t.ms(&rows[i]))
+			byMonth[m] = append(byMonth[m], rows[i])
+		}
+		for _, m := range slices.Sorted(maps.Keys(byMonth)) {
+			months = append(months, newLoad(t, byMonth[m]))
+		}
+		return months
+	}
 	l.insert = func(ctx context.Context, to target, token string) error {
 		names := make([]string, len(t.columns))
 		for i := range t.columns {
@@ -111,6 +125,27 @@ func (l *load) any(ctx context.Context, in target, topic string, partition int32
 		" WHERE " + l.within + " AND kafka_topic = ? AND kafka_partition = ? AND kafka_offset BETWEEN ? AND ?"
 	err = in.conn.QueryRow(ctx, query, topic, partition, c.from, c.to).Scan(&found)
 	return found, fault("look for rows in "+l.table, err)
+}
+
+// restore writes what a repeated insert should have found there and didn't. A
+// server notes a token before it has the rows: one that is killed in between
+// drops every repeat as known.
+func (l *load) restore(ctx context.Context, in target, topic string, partition int32, c span, token string) error {
+	for _, m := range l.months() {
+		for n := 1; ; n++ {
+			found, err := m.any(ctx, in, topic, partition, c)
+			if err != nil {
+				return err
+			}
+			if found {
+				break
+			}
+			if err := m.insert(ctx, in, fmt.Sprintf("%s-%d", token, n)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (t *table[T]) send(ctx context.Context, conn driver.Conn, query string, rows []T, token string) error {

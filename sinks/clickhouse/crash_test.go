@@ -132,6 +132,28 @@ func TestServerThatIsKilledLosesAndDoublesNothing(t *testing.T) {
 	w.wait("Ready", func() bool { return s.Ready() == nil })
 }
 
+// A server that is killed in the middle of an insert may know its token and not
+// have its rows. Here they are deleted; the token stays.
+func TestRowsThatTheServerOnlySeemsToHave(t *testing.T) {
+	w := newFakeWorld(t, server(t))
+	w.step = 86_400_000 / 4 // two months
+	w.cfg.BatchInterval = 2 * time.Second
+	w.produceDecisions(200)
+	_, revive := w.crashAfter(4, false)
+	s, stop := w.start() // three partitions announce a batch each, and no more gets through
+	w.wait("the rows", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 200 })
+	stop()
+	revive()
+	w.exec("ALTER TABLE hits DELETE WHERE 1 SETTINGS mutations_sync = 2")
+	w.exec("ALTER TABLE decisions DELETE WHERE toYYYYMM(occurred_at) = 202311 SETTINGS mutations_sync = 2")
+	if got := w.query("SELECT count() < 200 FROM decisions"); got != "1" {
+		t.Fatal("no row was deleted: nothing is tested")
+	}
+	s, _ = w.start()
+	w.drain(s)
+	w.audit(nil)
+}
+
 func TestSinksThatComeAndGoShareTheWork(t *testing.T) {
 	w := newWorld(t, server(t))
 	w.cfg.BatchRows = 25

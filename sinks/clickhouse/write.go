@@ -26,7 +26,7 @@ func (p *partition) write(ctx context.Context, c span, announced bool) error {
 			// Until the part is stored, nothing may be committed over its mark.
 			p.progress = false
 		}
-		refused, err := p.store(ctx, part, rows)
+		refused, err := p.store(ctx, part, rows, announced)
 		switch {
 		case err != nil:
 			return err
@@ -61,8 +61,9 @@ type refusal struct {
 
 // store writes the rows of c to all their tables. It goes on, with the same
 // rows, until ClickHouse has taken all of them, or refused them: tables that
-// have taken theirs are not asked again.
-func (p *partition) store(ctx context.Context, c span, rows *rows) (refused *refusal, err error) {
+// have taken theirs are not asked again. It may be a repeat of what somebody
+// else has sent.
+func (p *partition) store(ctx context.Context, c span, rows *rows, repeat bool) (refused *refusal, err error) {
 	start := time.Now()
 	// Two topics, or one that was deleted and made again, have records with
 	// the same offsets; and so has a log that an unclean election cut, under
@@ -72,7 +73,7 @@ func (p *partition) store(ctx context.Context, c span, rows *rows) (refused *ref
 		if last, ok := p.taken[l.table]; ok && c.to <= last {
 			continue
 		}
-		why, err := p.load(ctx, &l, c, token)
+		why, err := p.load(ctx, &l, c, token, repeat)
 		switch {
 		case err != nil:
 			return nil, err
@@ -103,7 +104,7 @@ func (p *partition) store(ctx context.Context, c span, rows *rows) (refused *ref
 
 // load inserts until it works or ctx ends, or until ClickHouse has said that it
 // is for what a row says that it doesn't.
-func (p *partition) load(ctx context.Context, l *load, c span, token string) (refused, err error) {
+func (p *partition) load(ctx context.Context, l *load, c span, token string, repeat bool) (refused, err error) {
 	err = p.sink.persist(ctx, p.name(), func(ctx context.Context) error {
 		select {
 		case p.sink.slots <- struct{}{}: // not kept between tries: others may do better
@@ -115,6 +116,10 @@ func (p *partition) load(ctx context.Context, l *load, c span, token string) (re
 		defer cancel()
 		to := target{p.sink.conn, p.sink.cfg.Database}
 		err := l.insert(ctx, to, token)
+		if err == nil && repeat {
+			err = l.restore(ctx, to, p.topic, p.id, c, token)
+		}
+		repeat = true
 		if err == nil || !aboutRows(err) {
 			return err
 		}
