@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -328,6 +329,11 @@ func (w *world) conn() driver.Conn {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { conn.Close() })
+	// A client that hung up at a bad moment may have ended it: see local.Server.
+	w.wait("the server", func() bool {
+		err := conn.Ping(context.Background())
+		return err == nil || errors.As(err, new(*ch.Exception))
+	})
 	return conn
 }
 

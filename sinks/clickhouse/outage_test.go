@@ -231,7 +231,7 @@ func TestServerThatIsKilledInTheMiddleOfAnInsert(t *testing.T) {
 	w.log = slog.New(slog.DiscardHandler)
 	s, _ := w.start()
 	w.cfg.Addr = direct
-	for range 8 {
+	for range 4 {
 		var killed atomic.Bool
 		d.after(1+rand.Int64N(80_000), func() { engine.Kill(); killed.Store(true) })
 		w.wait("the middle", func() bool { w.produceAll(50); return killed.Load() })
