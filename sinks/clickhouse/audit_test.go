@@ -33,9 +33,11 @@ var rollups = []string{
 // addRollups makes the tables, and the rollups upon them.
 func (w *world) addRollups() {
 	w.t.Helper()
-	if _, err := clickhouse.Migrate(w.t.Context(), w.cfg); err != nil {
-		w.t.Fatal(err)
-	}
+	// What the last test's clients left behind may end the server even now.
+	w.wait("the tables", func() bool {
+		_, err := clickhouse.Migrate(w.t.Context(), w.cfg)
+		return err == nil
+	})
 	for _, statement := range rollups {
 		w.exec(statement)
 	}
