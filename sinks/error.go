@@ -23,6 +23,7 @@ const (
 	Overloaded  Reason = "overloaded"  // the receiver asks for patience
 	Denied      Reason = "denied"      // wrong credentials, or a missing grant
 	Rejected    Reason = "rejected"    // the receiver won't take this data, however often it is sent
+	NoSpace     Reason = "no_space"    // the receiver has no room to store it
 	Server      Reason = "server"      // the receiver failed
 	Canceled    Reason = "canceled"    // we are stopping
 	Other       Reason = "other"
@@ -30,7 +31,7 @@ const (
 
 // Reasons returns every Reason, for metrics that start their series at zero.
 func Reasons() []Reason {
-	return []Reason{Unreachable, Timeout, Overloaded, Denied, Rejected, Server, Canceled, Other}
+	return []Reason{Unreachable, Timeout, Overloaded, Denied, Rejected, NoSpace, Server, Canceled, Other}
 }
 
 // Error is a failed delivery.

@@ -14,15 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/sinks/clickhouse"
 )
 
 func newDLQCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
 		Short: "Looks at the dead letters, and sends them again",
-		Long: `Dead letters are records that were refused: unreadable ones, and those that
-conflict with an earlier one of their id. Each is in the topic dead-letters as it
-came, with the reason in its headers.`,
+		Long: `Dead letters are records that were refused: unreadable ones, those that conflict
+with an earlier one of their id, and those that a sink could not deliver. Each is
+in the topic dead-letters as it came, with the reason in its headers.`,
 		Example: "  refundguard dlq list -c refundguard.yaml\n  refundguard dlq show 0:12\n  refundguard dlq replay 0:12 0:13",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -240,6 +241,8 @@ func replay(cmd *cobra.Command, c config, options []kgo.Opt, letters []letter, d
 	var records []*kgo.Record
 	for _, l := range letters {
 		switch {
+		case l.Code == clickhouse.CodeRefused:
+			return fmt.Errorf("%s was refused by clickhouse, not by the service: it is in %s as ever, and only a table lacks it: mend the table, then insert the row", l.Place, l.Topic)
 		case l.Topic == c.Pipeline.Names().Alerts:
 			return fmt.Errorf("%s is an alert: send it with refundguard alerts replay", l.Place)
 		case !inputs[l.Topic]:

@@ -37,6 +37,7 @@ type Config struct {
 	BatchBytes    int           `koanf:"batch_bytes"`    // of these records, about
 	BatchInterval time.Duration `koanf:"batch_interval"` // a record waits for others this long
 	Timeout       time.Duration `koanf:"timeout"`        // of one insert; then it is sent again
+	MaxRefused    int           `koanf:"max_refused"`    // records of a partition that may be dead-lettered in a row
 }
 
 // DefaultConfig is what is used where the configuration says nothing.
@@ -44,7 +45,7 @@ func DefaultConfig() Config {
 	return Config{
 		Database: "refundguard", Username: "default", Protocol: Native, Migrate: true,
 		Group: "refundguard-clickhouse", BatchRows: 10_000, BatchBytes: 16 << 20,
-		BatchInterval: time.Second, Timeout: time.Minute,
+		BatchInterval: time.Second, Timeout: time.Minute, MaxRefused: 10,
 	}
 }
 
@@ -83,6 +84,7 @@ func (c Config) Validate() error {
 	}{
 		{"batch_rows", c.BatchRows, 1, 50_000},
 		{"batch_bytes", c.BatchBytes, 64 << 10, 256 << 20},
+		{"max_refused", c.MaxRefused, 0, 1_000_000},
 	} {
 		if number.is < number.from || number.is > number.to {
 			fault("%s: %d is not from %d to %d", number.key, number.is, number.from, number.to)

@@ -20,7 +20,7 @@ func TestValidateReportsAllFaultsUnderTheirKeys(t *testing.T) {
 	bad := clickhouse.Config{
 		Addr: []string{"http://x:8123", "a:1,b:2", "host", ":9000", "h:0"}, Database: "a-b", Protocol: "grpc",
 		TLS:       connect.TLS{CertFile: "c", ServerName: "s"},
-		BatchRows: 50_001, BatchBytes: 1, BatchInterval: time.Hour, Timeout: 1,
+		BatchRows: 50_001, BatchBytes: 1, BatchInterval: time.Hour, Timeout: 1, MaxRefused: -1,
 	}
 	err := bad.Validate()
 	if err == nil {
@@ -28,7 +28,7 @@ func TestValidateReportsAllFaultsUnderTheirKeys(t *testing.T) {
 	}
 	faults := strings.Split(err.Error(), "\n")
 	for _, key := range []string{"addr[0]", "addr[1]", "addr[2]", "addr[3]", "addr[4]", "database", "username", "protocol", "group",
-		"tls.server_name", "tls.cert_file", "batch_rows", "batch_bytes", "batch_interval", "timeout"} {
+		"tls.server_name", "tls.cert_file", "batch_rows", "batch_bytes", "batch_interval", "timeout", "max_refused"} {
 		found := false
 		for _, f := range faults {
 			found = found || strings.HasPrefix(f, key+": ")

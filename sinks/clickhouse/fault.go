@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"errors"
+	"slices"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 
@@ -25,11 +26,40 @@ const (
 	codeReadonly        = 164
 	codeNoSuchColumn    = 16
 	codeTypeMismatch    = 53
+	codeNoSpace         = 243
+	codeCannotWrite     = 75
 )
 
+// codesOfRows are ClickHouse's codes for a value that can't be stored. One that
+// is missing here is taken for the server's own trouble, and waited out.
+var codesOfRows = []int{
+	6,   // CANNOT_PARSE_TEXT
+	26,  // CANNOT_PARSE_QUOTED_STRING
+	27,  // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+	38,  // CANNOT_PARSE_DATE
+	41,  // CANNOT_PARSE_DATETIME
+	69,  // ARGUMENT_OUT_OF_BOUND
+	70,  // CANNOT_CONVERT_TYPE
+	72,  // CANNOT_PARSE_NUMBER
+	117, // INCORRECT_DATA
+	128, // TOO_LARGE_ARRAY_SIZE
+	131, // TOO_LARGE_STRING_SIZE
+	153, // ILLEGAL_DIVISION
+	321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+	349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+	376, // CANNOT_PARSE_UUID
+	395, // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+	407, // DECIMAL_OVERFLOW
+	467, // CANNOT_PARSE_BOOL
+	469, // VIOLATED_CONSTRAINT
+	675, // CANNOT_PARSE_IPV4
+	676, // CANNOT_PARSE_IPV6
+	691, // UNKNOWN_ELEMENT_OF_ENUM
+}
+
 // fault says why op failed. Everything is Retryable: an answer that did not
-// come says nothing about the rows, and whatever the server has against them is
-// for an operator to put right, without a row being lost meanwhile.
+// come says nothing about the rows, and what the server has against a row may
+// be put right by an operator meanwhile.
 func fault(op string, err error) error {
 	if err == nil {
 		return nil
@@ -39,7 +69,7 @@ func fault(op string, err error) error {
 
 func reason(err error) sinks.Reason {
 	code, ok := serverCode(err)
-	if !ok {
+	if !ok && !aboutRows(err) {
 		return sinks.NetworkReason(err)
 	}
 	switch code {
@@ -53,27 +83,44 @@ func reason(err error) sinks.Reason {
 		return sinks.Unreachable
 	case codeUnknownTable, codeUnknownDatabase, codeNoSuchColumn, codeTypeMismatch:
 		return sinks.Rejected
+	case codeNoSpace, codeCannotWrite:
+		return sinks.NoSpace
+	}
+	if aboutRows(err) {
+		return sinks.Rejected
 	}
 	return sinks.Server
+}
+
+// aboutRows reports whether err is about what a row says, and not about the
+// server, the table or us: another row may well be taken. Nothing was written
+// then, unless it was a materialized view that failed.
+func aboutRows(err error) bool {
+	if value := new(columnError); errors.As(err, &value) {
+		return true
+	}
+	code, _ := serverCode(err)
+	return slices.Contains(codesOfRows, code)
 }
 
 // explain adds what to do, where the server's words don't say it.
 func explain(err error) error {
 	code, _ := serverCode(err)
-	advice := ""
 	switch code {
 	case codeUnknownDatabase, codeUnknownTable, codeNoSuchColumn, codeTypeMismatch:
-		advice = "the tables are missing or not refundguard's: run `refundguard migrate`, or set clickhouse.migrate"
+		return advise(err, "the tables are missing or not refundguard's: run `refundguard migrate`, or set clickhouse.migrate")
 	case codeAuthentication, codeUnknownUser, codeWrongPassword:
-		advice = "check clickhouse.username and its password"
+		return advise(err, "check clickhouse.username and its password")
 	case codeAccessDenied, codeReadonly:
-		advice = "grant this to clickhouse.username"
+		return advise(err, "grant this to clickhouse.username")
+	case codeNoSpace, codeCannotWrite:
+		return advise(err, "the server has no space left: free some; what waits is written then")
 	}
-	if advice == "" {
-		return err
-	}
-	return &advised{err, advice}
+	return err
 }
+
+// advise adds what an operator can do.
+func advise(err error, advice string) error { return &advised{err, advice} }
 
 type advised struct {
 	err    error

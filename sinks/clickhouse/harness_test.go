@@ -3,8 +3,10 @@ package clickhouse_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -75,7 +77,17 @@ func server(t testing.TB) *local.Server {
 		}
 		t.Skip(err)
 	}
-	return s
+	// A test before may have ended it: see local.Server.
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		answer, err := http.Get("http://" + s.HTTPAddr() + "/ping")
+		if err == nil {
+			answer.Body.Close()
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server is gone: %v, %v", err, s.Err())
+		}
+	}
 }
 
 // patience bounds every wait: far longer than any takes on a loaded machine.
@@ -317,6 +329,11 @@ func (w *world) conn() driver.Conn {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { conn.Close() })
+	// A client that hung up at a bad moment may have ended it: see local.Server.
+	w.wait("the server", func() bool {
+		err := conn.Ping(context.Background())
+		return err == nil || errors.As(err, new(*ch.Exception))
+	})
 	return conn
 }
 

@@ -17,6 +17,11 @@ import (
 type mark struct {
 	TopicID string `json:"topic_id"` // of the topic that the offset counts in
 	To      *int64 `json:"to"`       // last offset of the batch under way; null: none
+
+	// Of a batch that was refused by one table others have rows already; the
+	// smaller ones in its stead don't write them again.
+	Taken   map[string]int64 `json:"taken,omitempty"`   // by table: last offset that it has rows of
+	Refused int              `json:"refused,omitempty"` // partition.refused
 }
 
 func (m mark) text() (string, error) {

@@ -14,6 +14,7 @@ type metrics struct {
 	batches    *prometheus.CounterVec
 	retries    *prometheus.CounterVec
 	unreadable *prometheus.CounterVec
+	refused    *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
 }
 
@@ -36,9 +37,13 @@ func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string)
 			Name: "refundguard_clickhouse_unreadable_total",
 			Help: "Records that the ClickHouse sink could not read and kept in table unreadable, by topic.",
 		}, []string{"topic"}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "refundguard_clickhouse_refused_total",
+			Help: "Records that ClickHouse refused for what they say, and that were dead-lettered, by topic.",
+		}, []string{"topic"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "refundguard_clickhouse_batch_seconds",
-			Help:                        "Time from a batch being whole to ClickHouse having acknowledged it, retries included, by topic.",
+			Help:                        "Time from a batch being announced to ClickHouse having acknowledged it, retries included, by topic.",
 			NativeHistogramBucketFactor: 1.1,
 			Buckets:                     []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"topic"}),
@@ -52,6 +57,7 @@ func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string)
 	for _, topic := range topics.names() {
 		m.batches.WithLabelValues(topic)
 		m.unreadable.WithLabelValues(topic)
+		m.refused.WithLabelValues(topic)
 		m.seconds.WithLabelValues(topic)
 		f.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "refundguard_clickhouse_lag_records",
@@ -62,10 +68,7 @@ func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string)
 	return m
 }
 
-func (m *metrics) stored(topic string, rows map[string]int, took time.Duration) {
-	for table, n := range rows {
-		m.rows.WithLabelValues(table).Add(float64(n))
-	}
+func (m *metrics) stored(topic string, took time.Duration) {
 	m.batches.WithLabelValues(topic).Inc()
 	m.seconds.WithLabelValues(topic).Observe(took.Seconds())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +22,12 @@ type partition struct {
 	kind    kind
 	topicID string
 
-	next      kgo.EpochOffset // first record that may not be stored; offset -1: whatever comes first
-	announced int64           // last offset of the batch that was under way before us; -1: none
-	progress  bool            // next is ahead of what is committed
+	next      kgo.EpochOffset  // first record that may not be stored; offset -1: whatever comes first
+	announced int64            // last offset of the batch that was under way before us; -1: none
+	progress  bool             // next is ahead of what is committed
+	taken     map[string]int64 // by table that has rows beyond next: the last offset of these
+	refused   int              // records that were given up lately; see forgiveness
+	accepted  int              // records stored since refused went down
 
 	mu     sync.Mutex
 	queue  []*kgo.Record
@@ -75,6 +79,7 @@ func (p *partition) pull(b *batch) {
 		if b.cut {
 			p.sink.log.Warn("the log was cut: reading again what is there now", "partition", p.name(), "expected", p.next.Offset, "found", b.from)
 		}
+		p.taken = nil
 		p.next, b.cut = kgo.EpochOffset{Epoch: -1, Offset: b.from}, false
 	}
 	if len(p.queue) == 0 {
@@ -100,19 +105,10 @@ func (p *partition) run(ctx context.Context) {
 		if err != nil {
 			break
 		}
-		if !b.announced {
-			if p.commit(ctx, &b.to) != nil {
-				break
-			}
-			// Until the batch is stored, nothing may be committed over its mark.
-			p.progress = false
-		}
-		if p.store(ctx, b) != nil {
+		if p.write(ctx, b.span, b.announced) != nil {
 			break
 		}
-		p.next = kgo.EpochOffset{Epoch: b.epoch, Offset: b.to + 1}
-		p.announced, p.progress = -1, true
-		p.stored.Store(p.next.Offset)
+		p.announced = -1
 	}
 	if p.progress && !errors.Is(context.Cause(ctx), errLost) {
 		// Nothing would be stored twice without this, only asked for again.
@@ -130,7 +126,7 @@ const commitTimeout = 3 * time.Second
 // comes within the interval. Progress that no batch takes along is committed
 // meanwhile.
 func (p *partition) collect(ctx context.Context) (*batch, error) {
-	b := newBatch(p.sink.cfg, p.next.Offset, p.announced)
+	b := newBatch(p.sink.cfg, p.next.Offset, p.announced, p.taken)
 	timer := time.NewTimer(p.sink.cfg.BatchInterval)
 	defer timer.Stop()
 	due := false
@@ -139,13 +135,12 @@ func (p *partition) collect(ctx context.Context) (*batch, error) {
 		switch {
 		case b.full():
 			return b, nil
-		case due && b.rows > 0 && !b.announced:
+		case due && len(b.records) > 0 && !b.announced:
 			return b, nil
 		case due && !b.announced && (b.any || p.progress):
 			if b.any { // control records only: there is nothing to store
-				p.next = kgo.EpochOffset{Epoch: b.epoch, Offset: b.to + 1}
-				p.stored.Store(p.next.Offset)
-				b = newBatch(p.sink.cfg, p.next.Offset, -1)
+				p.advance(b.span)
+				b = newBatch(p.sink.cfg, p.next.Offset, -1, p.taken)
 			}
 			if err := p.commit(ctx, nil); err != nil {
 				return nil, err
@@ -172,43 +167,18 @@ func (p *partition) commit(ctx context.Context, to *int64) error {
 	return p.sink.persist(ctx, p.name(), func(ctx context.Context) error { return p.commitOnce(ctx, to) })
 }
 
-func (p *partition) commitOnce(ctx context.Context, to *int64) error {
-	if err := commit(ctx, p.client, p.topic, p.id, p.next, mark{TopicID: p.topicID, To: to}); err != nil {
-		return kafkaFault("commit "+p.name(), err)
-	}
-	return nil
+// advance goes on behind c.
+func (p *partition) advance(c span) {
+	p.next = kgo.EpochOffset{Epoch: c.epoch, Offset: c.to + 1}
+	p.progress = true
+	p.stored.Store(p.next.Offset)
+	maps.DeleteFunc(p.taken, func(_ string, last int64) bool { return last <= c.to })
 }
 
-// store writes the batch to all its tables. It goes on, with the same batch,
-// until ClickHouse has taken all of it.
-func (p *partition) store(ctx context.Context, b *batch) error {
-	if b.rows == 0 {
-		return nil
+func (p *partition) commitOnce(ctx context.Context, to *int64) error {
+	m := mark{TopicID: p.topicID, To: to, Taken: p.taken, Refused: p.refused}
+	if err := commit(ctx, p.client, p.topic, p.id, p.next, m); err != nil {
+		return kafkaFault("commit "+p.name(), err)
 	}
-	select {
-	case p.sink.slots <- struct{}{}:
-		defer func() { <-p.sink.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	start := time.Now()
-	rows := read(p.kind, b.records)
-	for _, u := range rows.unreadable {
-		p.sink.metrics.unreadable.WithLabelValues(p.topic).Inc()
-		p.sink.log.Warn("record can't be read: kept in table "+unreadableTable, "partition", p.name(), "offset", u.rec.Offset, "error", u.err)
-	}
-	// Two topics, or one that was deleted and made again, have records with
-	// the same offsets; and so has a log that an unclean election cut, under
-	// another leader epoch.
-	token := fmt.Sprintf("%s-%s-%d-%d-%d-%d", p.topicID, p.topic, p.id, b.from, b.to, b.epoch)
-	err := p.sink.persist(ctx, p.name(), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, p.sink.cfg.Timeout)
-		defer cancel()
-		return rows.insert(ctx, target{p.sink.conn, p.sink.cfg.Database}, token)
-	})
-	if err != nil {
-		return err
-	}
-	p.sink.metrics.stored(p.topic, rows.counts(), time.Since(start))
 	return nil
 }

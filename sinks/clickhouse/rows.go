@@ -1,8 +1,9 @@
 package clickhouse
 
 import (
-	"context"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -27,75 +28,76 @@ const (
 	deadLetterRecords
 )
 
-// read makes rows of records. One that can't be read is a row too.
-func read(k kind, records []*kgo.Record) *rows {
-	r := &rows{}
-	for _, rec := range records {
-		if rec.Attrs.IsControl() {
-			continue
-		}
-		if err := r.add(k, rec); err != nil {
+// An insert writes one part per month, and ClickHouse refuses more than 100.
+// Times are the senders', so that records may be of any number of months.
+const maxMonths = 50
+
+// read makes rows of the first n of the records, which are all but where they
+// are of too many months. One that can't be read is a row too.
+func read(k kind, records []*kgo.Record, most int) (r *rows, n int) {
+	r = &rows{}
+	months := make(map[int]bool)
+	for n, rec := range records {
+		at, err := r.add(k, rec)
+		if err != nil {
+			at = rec.Timestamp.UnixMilli()
 			r.unreadable = append(r.unreadable, unreadableRow{err, rec})
 		}
+		months[month(at)] = true
+		if len(months) == most {
+			return r, n + 1
+		}
 	}
-	return r
+	return r, len(records)
 }
 
-func (r *rows) add(k kind, rec *kgo.Record) error {
+// month is what the tables are partitioned by.
+func month(ms int64) int {
+	at := time.UnixMilli(storable(ms)).UTC()
+	return at.Year()*12 + int(at.Month())
+}
+
+// add returns the time that the record's rows count in.
+func (r *rows) add(k kind, rec *kgo.Record) (at int64, err error) {
 	switch k {
 	case decisionRecords:
 		d, err := event.ParseDecision(rec.Value)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r.decisions = append(r.decisions, decisionRow{d, rec})
 		for i := range d.Hits {
 			r.hits = append(r.hits, hitRow{d, &d.Hits[i], rec})
 		}
+		return d.OccurredAt, nil
 	case alertRecords:
 		a, err := event.ParseAlert(rec.Value)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		r.alerts = append(r.alerts, alertRow{a, rec})
-	case deadLetterRecords:
-		headers := make([]event.Header, len(rec.Headers))
-		for i, h := range rec.Headers {
-			headers[i] = event.Header{Key: h.Key, Value: h.Value}
-		}
-		d, err := event.ParseDeadLetter(headers)
-		if err != nil {
-			return err
-		}
-		r.deadLetters = append(r.deadLetters, deadLetterRow{d, rec})
+		return a.At, nil
 	}
-	return nil
+	headers := make([]event.Header, len(rec.Headers))
+	for i, h := range rec.Headers {
+		headers[i] = event.Header{Key: h.Key, Value: h.Value}
+	}
+	d, err := event.ParseDeadLetter(headers)
+	if err != nil {
+		return 0, err
+	}
+	r.deadLetters = append(r.deadLetters, deadLetterRow{d, rec})
+	return rec.Timestamp.UnixMilli(), nil
 }
 
-// insert writes all of r; see table.insert. The decisions come last, so that
-// who sees a decision can see its hits.
-func (r *rows) insert(ctx context.Context, to target, token string) error {
-	if err := unreadable().insert(ctx, to, r.unreadable, token); err != nil {
-		return err
+// loads are the inserts that r comes to. The decisions come last, so that who
+// sees a decision can see its hits.
+func (r *rows) loads() []load {
+	all := []load{
+		newLoad(unreadable(), r.unreadable), newLoad(deadLetters(), r.deadLetters), newLoad(alerts(), r.alerts),
+		newLoad(hits(), r.hits), newLoad(decisions(), r.decisions),
 	}
-	if err := deadLetters().insert(ctx, to, r.deadLetters, token); err != nil {
-		return err
-	}
-	if err := alerts().insert(ctx, to, r.alerts, token); err != nil {
-		return err
-	}
-	if err := hits().insert(ctx, to, r.hits, token); err != nil {
-		return err
-	}
-	return decisions().insert(ctx, to, r.decisions, token)
-}
-
-// counts is how many rows each table gets.
-func (r *rows) counts() map[string]int {
-	return map[string]int{
-		decisionsTable: len(r.decisions), hitsTable: len(r.hits), alertsTable: len(r.alerts),
-		deadLettersTable: len(r.deadLetters), unreadableTable: len(r.unreadable),
-	}
+	return slices.DeleteFunc(all, func(l load) bool { return l.rows == 0 })
 }
 
 func features(fs []event.Feature) map[string]string {

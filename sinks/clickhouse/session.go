@@ -203,18 +203,21 @@ func (ses *session) assign(ctx context.Context, offsets map[string]map[int32]kgo
 				old.cancel(errLost)
 				<-old.done
 			}
-			ses.parts[at] = ses.start(at, id, next, announced)
+			if m.TopicID != id {
+				m = mark{TopicID: id}
+			}
+			ses.parts[at] = ses.start(at, m, next, announced)
 		}
 	}
 	return offsets, nil
 }
 
-func (ses *session) start(at place, topicID string, next kgo.EpochOffset, announced int64) *partition {
+func (ses *session) start(at place, m mark, next kgo.EpochOffset, announced int64) *partition {
 	ctx, cancel := context.WithCancelCause(ses.ctx)
 	p := &partition{
 		sink: ses.sink, client: ses.client, topic: at.topic, id: at.partition,
-		kind: ses.sink.topics.kind(at.topic), topicID: topicID,
-		next: next, announced: announced,
+		kind: ses.sink.topics.kind(at.topic), topicID: m.TopicID,
+		next: next, announced: announced, taken: m.Taken, refused: max(0, m.Refused),
 		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}),
 	}
 	p.stored.Store(next.Offset)

@@ -65,7 +65,7 @@ func decisions() *table[decisionRow] {
 		}
 		return *r.Original
 	}
-	return &table[row]{decisionsTable, func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
+	return &table[row]{decisionsTable, "occurred_at", func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
 		each("decision_id", func(r *row) string { return r.DecisionID }),
 		each("refund_id", func(r *row) string { return r.RefundID }),
 		each("transaction_id", func(r *row) string { return r.TransactionID }),
@@ -114,7 +114,7 @@ func decisions() *table[decisionRow] {
 
 func hits() *table[hitRow] {
 	type row = hitRow
-	return &table[row]{hitsTable, func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
+	return &table[row]{hitsTable, "occurred_at", func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
 		each("rule", func(r *row) string { return r.hit.Rule }),
 		each("mode", func(r *row) string { return r.hit.Mode }),
 		each("action", func(r *row) string { return r.hit.Action }),
@@ -139,7 +139,7 @@ func hits() *table[hitRow] {
 
 func alerts() *table[alertRow] {
 	type row = alertRow
-	return &table[row]{alertsTable, func(r *row) int64 { return r.At }, origin([]column[row]{
+	return &table[row]{alertsTable, "at", func(r *row) int64 { return r.At }, origin([]column[row]{
 		each("alert_id", func(r *row) string { return r.AlertID }),
 		each("rule", func(r *row) string { return r.Rule }),
 		each("severity", func(r *row) string { return r.Severity }),
@@ -160,7 +160,7 @@ func alerts() *table[alertRow] {
 
 func deadLetters() *table[deadLetterRow] {
 	type row = deadLetterRow
-	return &table[row]{deadLettersTable, func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
+	return &table[row]{deadLettersTable, "refused_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
 		each("code", func(r *row) string { return r.Code }),
 		each("field", func(r *row) string { return r.Field }),
 		each("message", func(r *row) string { return r.Message }),
@@ -177,7 +177,7 @@ func deadLetters() *table[deadLetterRow] {
 
 func unreadable() *table[unreadableRow] {
 	type row = unreadableRow
-	return &table[row]{unreadableTable, func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
+	return &table[row]{unreadableTable, "written_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
 		moment("written_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }),
 		each("error", func(r *row) string { return r.err.Error() }),
 		each("key", func(r *row) string { return string(r.rec.Key) }),

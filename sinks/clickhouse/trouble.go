@@ -16,7 +16,7 @@ import (
 )
 
 // troubles is what does not work at the moment, by name of what it concerns.
-// Each is logged when its words change, and when it is over.
+// Each is logged when it becomes another one, and when it is over.
 type troubles struct {
 	mu   sync.Mutex
 	open map[string]*trouble
@@ -44,10 +44,22 @@ func (t *troubles) report(log *slog.Logger, name string, err error) {
 		t.open[name] = tr
 	}
 	tr.tries++
-	if tr.err == nil || tr.err.Error() != err.Error() {
+	if tr.err == nil || !same(tr.err, err) {
 		log.Warn("ClickHouse sink: trying again", "at", name, "error", err)
 	}
 	tr.err = err
+}
+
+// same reports whether two errors are of one kind: their words may differ by
+// no more than the number of a connection or of a port.
+func same(a, b error) bool {
+	x, y := new(sinks.Error), new(sinks.Error)
+	if !errors.As(a, &x) || !errors.As(b, &y) {
+		return a.Error() == b.Error()
+	}
+	was, _ := serverCode(a)
+	is, _ := serverCode(b)
+	return x.Op == y.Op && x.Reason == y.Reason && was == is
 }
 
 // clear forgets the trouble of this name.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/sinks"
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
 
@@ -112,7 +113,7 @@ func TestNewMakesNoConnection(t *testing.T) {
 		series[f.GetName()] = len(f.Metric)
 	}
 	for name, want := range map[string]int{
-		"refundguard_webhook_deliveries_total": 2 * 3, "refundguard_webhook_retries_total": 2 * 8,
+		"refundguard_webhook_deliveries_total": 2 * 3, "refundguard_webhook_retries_total": 2 * len(sinks.Reasons()),
 		"refundguard_webhook_in_flight": 2, "refundguard_webhook_pending": 2, "refundguard_webhook_endpoint_down": 2,
 		"refundguard_webhook_endpoint_disabled": 2, "refundguard_webhook_request_duration_seconds": 2,
 	} {

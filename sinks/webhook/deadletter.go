@@ -3,7 +3,7 @@ package webhook
 import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/sinks"
 )
 
 // Codes of the dead letters that this sink writes.
@@ -21,16 +21,8 @@ type verdict struct {
 	cause error
 }
 
-// deadLetter is the record's own bytes, key and headers, and what became of it.
 func deadLetter(topic string, r *kgo.Record, v *verdict, endpoint string) *kgo.Record {
-	letter := event.DeadLetter{
-		Code: v.code, Message: v.cause.Error(),
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(),
-	}
-	headers := append([]kgo.RecordHeader{}, r.Headers...)
-	for _, h := range letter.AppendHeaders(nil) {
-		headers = append(headers, kgo.RecordHeader(h))
-	}
-	headers = append(headers, kgo.RecordHeader{Key: HeaderEndpoint, Value: []byte(endpoint)})
-	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: headers}
+	letter := sinks.DeadLetter(topic, r, v.code, v.cause.Error())
+	letter.Headers = append(letter.Headers, kgo.RecordHeader{Key: HeaderEndpoint, Value: []byte(endpoint)})
+	return letter
 }

@@ -51,9 +51,12 @@ var configTemplate = template.Must(template.New(configFile).Funcs(template.FuncM
 </clickhouse>
 `))
 
+// The library takes a write that the disk had no room for as done, and answers
+// that rows are stored that are not. So inserts end well before the disk does.
 var usersTemplate = template.Must(template.New(usersFile).Parse(`<clickhouse>
   <profiles>
-    <default><async_insert>0</async_insert><implicit_select>0</implicit_select></default>
+    <default><async_insert>0</async_insert><implicit_select>0</implicit_select>
+      {{- if .Library}}<min_free_disk_bytes_to_perform_insert>67108864</min_free_disk_bytes_to_perform_insert>{{end}}</default>
     <readonly><readonly>2</readonly><implicit_select>0</implicit_select></readonly>
   </profiles>
   <quotas><default/></quotas>
@@ -95,7 +98,7 @@ func tableEngines() []string {
 }
 
 // writeFiles writes what the server reads, for the owner's eyes only.
-func writeFiles(cfg Config, name string) error {
+func writeFiles(cfg Config, kind engineKind, name string) error {
 	sum := sha256.Sum256([]byte(cfg.Password))
 	var config, users bytes.Buffer
 	if err := configTemplate.Execute(&config, map[string]any{
@@ -105,7 +108,7 @@ func writeFiles(cfg Config, name string) error {
 		return fmt.Errorf("%s: %w", configFile, err)
 	}
 	if err := usersTemplate.Execute(&users, map[string]any{
-		"Password": hex.EncodeToString(sum[:]), "Engines": tableEngines(),
+		"Password": hex.EncodeToString(sum[:]), "Engines": tableEngines(), "Library": kind == libraryEngine,
 	}); err != nil {
 		return fmt.Errorf("%s: %w", usersFile, err)
 	}

@@ -125,7 +125,7 @@ func startLocked(ctx context.Context, cfg Config, found engine) (*started, error
 			return nil, err
 		}
 		name := rand.Text()
-		if err := writeFiles(attempt, name); err != nil {
+		if err := writeFiles(attempt, found.kind, name); err != nil {
 			return nil, err
 		}
 		p, err := startProcess(attempt, found, lock)
