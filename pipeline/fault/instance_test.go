@@ -33,7 +33,7 @@ const configuration = `kafka: {seed_brokers: ["%s"]}
 rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
 engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: 0s}
-state: {dir: "%s"}
+state: {dir: "%s", save_interval: 200ms}
 http: {listen: "127.0.0.1:0"}
 `
 
@@ -41,6 +41,7 @@ http: {listen: "127.0.0.1:0"}
 type instance struct {
 	cmd   *exec.Cmd
 	name  string
+	state string // folder
 	log   string // file
 	guard io.WriteCloser
 	ended chan struct{} // closed when err is set
@@ -48,17 +49,16 @@ type instance struct {
 }
 
 // launch starts an instance and returns at once.
-func launch(t *testing.T, program, state, logs, broker string, n int) *instance {
+func launch(t *testing.T, program, files, state, logs, broker string, n int) *instance {
 	t.Helper()
-	i := &instance{name: fmt.Sprintf("instance %d", n), ended: make(chan struct{})}
+	i := &instance{name: fmt.Sprintf("instance %d", n), state: state, ended: make(chan struct{})}
 	i.log = filepath.Join(logs, fmt.Sprintf("%d.log", n))
-	file := filepath.Join(state, fmt.Sprintf("%d.yaml", n))
+	file := filepath.Join(files, fmt.Sprintf("%d.yaml", n))
 	rules, err := filepath.Abs(ruleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Two at once can't share a folder: the one that is not killed keeps its own.
-	text := fmt.Sprintf(configuration, broker, rules, filepath.Join(state, fmt.Sprint(n)))
+	text := fmt.Sprintf(configuration, broker, rules, state)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,9 +46,24 @@ type runner struct {
 func (r *runner) start() *instance {
 	r.Helper()
 	r.launched++
-	i := launch(r.T, r.program, r.state, r.logs, r.door, r.launched)
+	i := launch(r.T, r.program, r.state, r.folder(), r.logs, r.door, r.launched)
 	r.running = append(r.running, i)
 	return i
+}
+
+// folder is a state folder that nobody has: mostly one that an instance left,
+// however it ended, whether or not its save was the last; now and then none.
+func (r *runner) folder() string {
+	for n := 0; ; n++ {
+		dir := filepath.Join(r.state, fmt.Sprint("state", n))
+		if slices.ContainsFunc(r.running, func(i *instance) bool { return i.state == dir && !i.over() }) {
+			continue
+		}
+		if r.percent(5) {
+			os.RemoveAll(dir)
+		}
+		return dir
+	}
 }
 
 // keep sees to it that an instance runs. One that ended by itself must have
