@@ -2,11 +2,9 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -55,15 +53,15 @@ func (s *session) startCommit(ctx context.Context) {
 		s.reload(*s.nextRules)
 		s.nextRules = nil
 	}
-	go func() {
+	s.commitWork.Go(func() {
 		start := time.Now()
-		err := s.transact(ctx, records)
+		err := s.commit(ctx, records, p)
 		s.commits <- committed{progress: p, took: time.Since(start), err: err}
-	}()
+	})
 }
 
 // transact writes records in one transaction. An error leaves the outcome to
-// what is committed: the session starts over from there.
+// what is committed: see commit.
 func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := s.producer.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", producerError(err))
@@ -82,15 +80,4 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 		return fmt.Errorf("committing an epoch: %w", producerError(err))
 	}
 	return nil
-}
-
-// producerError names what no waiting mends.
-func producerError(err error) error {
-	switch {
-	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		return &fatalError{fmt.Errorf("this user may not use the transactional.id: grant WRITE and DESCRIBE on it (%w)", err)}
-	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return &fatalError{fmt.Errorf("this user may not write to one of the topics: grant WRITE (%w)", err)}
-	}
-	return err
 }

@@ -47,6 +47,8 @@ type partition struct {
 	leftOut   bool  // silent for too long: decisions don't wait for it, and are degraded
 	waitSince time.Time
 
+	starvedSince time.Time // see starved
+
 	decideFrom int64     // of an input that decides: earlier ones are history
 	pending    []*record // likewise: read, not yet passed, in offset order
 	pendingAt  int       // index of the first of them

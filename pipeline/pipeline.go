@@ -116,7 +116,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
 	var succeeded *writerID
-	said := ""
+	said, wasLive := "", false
 	var untaken *reload // changed rules that no session has come to take
 	backoff := time.Duration(0)
 	for {
@@ -148,7 +148,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return err
 		}
 		p.setState(err)
-		if isFatal(err) {
+		wasLive = wasLive || !liveSince.IsZero()
+		if isFatal(err) || unauthorized(err) && !wasLive {
 			return err
 		}
 		p.metrics.restarts.Inc()

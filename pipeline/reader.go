@@ -74,7 +74,7 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 			if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 				return
 			}
-			failed = fmt.Errorf("reading %s partition %d: %w", topic, partition, err)
+			failed = fmt.Errorf("reading %s partition %d: %w", topic, partition, readError(err))
 		})
 		if failed != nil {
 			return failed

@@ -23,15 +23,9 @@ func (s *session) open(ctx context.Context) (err error) {
 		return fatalf("kafka client: %w", err)
 	}
 	s.adm = kadm.NewClient(base)
-	s.producer, err = kgo.NewClient(append(slices.Clone(s.cfg.options),
-		kgo.TransactionalID(s.txnID),
-		kgo.TransactionTimeout(60*time.Second),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(maxEpochRecords),
-		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
-	if err != nil {
+	if s.producer, err = s.newProducer(); err != nil {
 		s.adm.Close()
-		return fatalf("kafka client: %w", err)
+		return err
 	}
 	defer func() {
 		if err != nil {

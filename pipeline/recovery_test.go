@@ -27,10 +27,12 @@ type held struct {
 	hold atomic.Bool
 	ends [4]atomic.Int64 // of refunds
 	adm  *kadm.Client
+	opts []kgo.Opt // of the pipeline's clients
 }
 
-func newHeld(t *testing.T, refundParts, txParts int32) *held {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds"))
+func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held {
+	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
+	c, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +82,13 @@ func newHeld(t *testing.T, refundParts, txParts int32) *held {
 func (r *held) refund(p int32, f fields) { r.send("refunds", p, f); r.ends[p].Add(1) }
 
 func (r *held) run() *instance {
-	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, TransactionalID: "refundguard", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: prometheus.NewRegistry()})
+	registry := prometheus.NewRegistry()
+	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, r.opts...), TransactionalID: "refundguard",
+		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1)}
+	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1), registry: registry}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -50,8 +52,11 @@ type session struct {
 	committing  bool
 	commitStart time.Time
 	commits     chan committed
-	failed      error
-	mirrored    time.Time
+	commitWork  sync.WaitGroup // what sends to commits
+	// why the epoch that is being committed isn't yet; nil: nothing failed
+	commitTrouble atomic.Pointer[error]
+	failed        error
+	mirrored      time.Time
 
 	chunk   []*record      // applied last
 	items   []*engine.Item // chunk for the engine
@@ -128,6 +133,7 @@ func (s *session) run(ctx context.Context) (err error) {
 
 func (s *session) close(stop func()) {
 	stop()
+	s.commitWork.Wait()
 	if s.reader != nil {
 		s.reader.wg.Wait()
 		s.reader.client.Close()
@@ -183,18 +189,6 @@ func (s *session) loop(ctx, work context.Context) error {
 	}
 }
 
-// stuck is how long a commit may take before the service says that it isn't
-// ready. The client goes on trying meanwhile.
-const stuck = 5 * time.Second
-
-// health is why decisions aren't being committed.
-func (s *session) health() error {
-	if took := time.Since(s.commitStart); s.committing && took > stuck {
-		return fmt.Errorf("an epoch has been committing for %s: is Kafka away?", took.Round(time.Second))
-	}
-	return nil
-}
-
 // commitDue: something to write and an interval has passed, or a second has.
 func (s *session) commitDue() bool {
 	if s.committing {
@@ -208,7 +202,6 @@ func (s *session) afterCommit(ctx context.Context, c committed) error {
 	s.committing = false
 	s.metrics.commits.Observe(c.took.Seconds())
 	if c.err != nil {
-		s.metrics.aborts.Inc()
 		return c.err
 	}
 	s.cfg.committed(c.progress)

@@ -53,7 +53,7 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			continue
 		}
 		if d.Err != nil && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("asking for topic %s: %w", p.name, d.Err)
+			return nil, fmt.Errorf("asking for topic %s: %w", p.name, readError(d.Err))
 		}
 		if !s.cfg.createTopics {
 			missing = append(missing, p.name)
