@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -67,9 +68,14 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 		return fmt.Errorf("beginning a transaction: %w", producerError(err))
 	}
 	var promise kgo.FirstErrPromise
+	var tooLarge sync.Map
 	for _, r := range records {
-		s.producer.Produce(ctx, r, promise.Promise())
+		s.producer.Produce(ctx, r, noteSize(&tooLarge, promise.Promise()))
 	}
+	defer tooLarge.Range(func(topic, _ any) bool {
+		s.cfg.sizes.refused(topic.(string))
+		return true
+	})
 	if err := s.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}

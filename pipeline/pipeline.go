@@ -115,6 +115,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		txnID += "-observe"
 	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
+	sizes := newSizes()
 	var succeeded *writerID
 	said, wasLive := "", false
 	var untaken *reload // changed rules that no session has come to take
@@ -123,7 +124,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			writer: writer, succeeded: succeeded, rules: p.setRules,
+			writer: writer, sizes: sizes, succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {

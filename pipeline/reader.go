@@ -28,6 +28,7 @@ type reader struct {
 	limits   event.Limits
 	maxDelay int64 // milliseconds; 0: off
 	capacity int   // records buffered per partition
+	largest  int   // bytes of a refund that can be passed on, key and headers included
 	unknown  *prometheus.CounterVec
 
 	gen  atomic.Int64  // number of the latest end-of-partition question
@@ -174,6 +175,11 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 			// They go on with the request, and an epoch must fit.
 			rec.err = &event.RecordError{Code: event.CodeTooLarge,
 				Message: fmt.Sprintf("the record's key and headers take %d bytes; at most %d are accepted", n, r.limits.MaxBytes)}
+			continue
+		}
+		if n := len(rec.raw.Value) + besides(rec.raw); n > r.largest && in.stream.Name == "refunds" {
+			rec.err = &event.RecordError{Code: event.CodeTooLarge,
+				Message: fmt.Sprintf("the record takes %d bytes with its key and headers; the topics that it would be passed on to take %d: raise their max.message.bytes", n, r.largest)}
 			continue
 		}
 		if err := d.Decode(rec.raw.Value, &rec.Event); err != nil {

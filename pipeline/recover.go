@@ -50,6 +50,9 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
 	s.checkRetention(ctx)
 	return s.openInputs(ctx, details)
 }
@@ -291,7 +294,7 @@ func (s *session) startReader(ctx context.Context) error {
 		return fatalf("kafka client: %w", err)
 	}
 	workers := s.cfg.Engine.Workers
-	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), capacity: s.capacity, unknown: s.metrics.unknownValues,
+	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), largest: s.room.refund, capacity: s.capacity, unknown: s.metrics.unknownValues,
 		limits: event.Limits{MaxBytes: s.cfg.Limits.MaxRecordBytes, MaxDepth: s.cfg.Limits.MaxDepth, MaxFieldBytes: s.cfg.Limits.MaxFieldBytes},
 		wake:   make(chan struct{}, 1), fail: make(chan error, 1), work: make(chan *batch, 2*workers)}
 	s.reader.start(ctx, workers)

@@ -22,6 +22,9 @@ const maxBackoff = 15 * time.Second
 // commit writes an epoch until it is committed. p is its progress, the last of
 // records. It runs beside the session's goroutine.
 func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress) error {
+	if n, most := len(records[len(records)-1].Value), s.cfg.sizes.of(s.topics.Progress)-framing; n > most {
+		return fatalf("the progress takes %d bytes, and topic %s takes %d: raise its max.message.bytes", n, s.topics.Progress, most)
+	}
 	said, backoff := "", time.Duration(0)
 	var began time.Time
 	err := s.transact(ctx, records)
@@ -125,6 +128,7 @@ func (s *session) newProducer() (*kgo.Client, error) {
 		kgo.TransactionalID(s.txnID),
 		kgo.TransactionTimeout(60*time.Second),
 		kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(s.cfg.sizes.of(topic)) }),
 		kgo.MaxBufferedRecords(maxEpochRecords),
 		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
 	if err != nil {

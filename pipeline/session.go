@@ -48,6 +48,7 @@ type session struct {
 
 	epochs      int64
 	balance     Balance
+	room        room
 	epoch       *epoch
 	committing  bool
 	commitStart time.Time
@@ -83,6 +84,7 @@ type sessionConfig struct {
 	rules        func(*rules.Set)
 	committed    func(*progress)
 	writer       writerID
+	sizes        *sizes // what topics take
 	claimed      func(before writerID) // the progress is ours, after that one
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
