@@ -30,6 +30,9 @@ func (s *session) notReplaced(ctx context.Context) error {
 	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != *s.cfg.succeeded {
 		return replacedBy(last.Writer, nil)
 	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil // see nothingGone
+	}
 	return err
 }
 

@@ -22,6 +22,7 @@ type metrics struct {
 	deadLetters    *prometheus.CounterVec
 	duplicates     *prometheus.CounterVec
 	unknownValues  *prometheus.CounterVec
+	refundsDeleted prometheus.Counter
 	shortRetention *prometheus.GaugeVec
 	applied        prometheus.Counter
 	late           prometheus.Histogram
@@ -65,6 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unknownValues: counters("refundguard_unknown_values_total",
 			"Values of enum fields that the schema doesn't know; they are kept as read.", "stream", "field"),
 		shortRetention: gauges("refundguard_topic_retention_short", "1 where a topic that the program reads back keeps less than state.retention.", "topic"),
+		refundsDeleted: counter("refundguard_refunds_deleted_total", "Records of the refunds topic that were deleted before they were decided."),
 		applied:        counter("refundguard_records_applied_total", "Records entered into the state."),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_decision_delay_seconds",
 			Help:    "From a refund's Kafka timestamp to its decision.",
@@ -84,7 +86,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
-	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
+	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {

@@ -117,14 +117,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
 	sizes := newSizes()
 	var succeeded *writerID
-	said, wasLive := "", false
+	said, wasLive, cluster := "", false, ""
 	var untaken *reload // changed rules that no session has come to take
 	backoff := time.Duration(0)
 	for {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			writer: writer, sizes: sizes, succeeded: succeeded, rules: p.setRules,
+			writer: writer, sizes: sizes, cluster: cluster, succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
@@ -141,6 +141,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		ses.nextRules = untaken
 		err := ses.run(ctx)
 		untaken = ses.nextRules
+		if cluster == "" && succeeded != nil {
+			cluster = ses.clusterID
+		}
 		if ctx.Err() != nil {
 			p.setState(errors.New("stopped"))
 			if errors.Is(err, context.Canceled) {

@@ -41,6 +41,8 @@ type progress struct {
 	Ruleset         string           `json:"ruleset"`
 	Balance         Balance          `json:"balance"`
 	Streams         []streamProgress `json:"streams"`
+
+	Outputs map[string]string `json:"outputs,omitempty"` // topic ids by name
 }
 
 // writerID tells who wrote a progress record: one process, and which of its
@@ -65,6 +67,8 @@ type partitionProgress struct {
 	Applied    int64 `json:"applied"`
 	Decided    int64 `json:"decided,omitempty"`
 	DecideFrom int64 `json:"decide_from,omitempty"`
+
+	LeaderEpoch *int32 `json:"leader_epoch,omitempty"` // of what was read last; nil: unknown
 }
 
 const progressVersion = 1
@@ -81,12 +85,12 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Outputs: s.outputs}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
-			pp := partitionProgress{Applied: part.applied}
+			pp := partitionProgress{Applied: part.applied, LeaderEpoch: part.leaderEpoch()}
 			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}
@@ -119,7 +123,7 @@ func lastProgress(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, topic s
 	first, ok1 := starts.Lookup(topic, 0)
 	end, ok2 := ends.Lookup(topic, 0)
 	if !ok1 || !ok2 {
-		return nil, fmt.Errorf("topic %s has no partition 0", topic)
+		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, firstError(starts.Error(), ends.Error(), errNoAnswer))
 	}
 	if first.Err != nil || end.Err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, firstError(first.Err, end.Err))

@@ -48,13 +48,18 @@ func (r *reader) start(ctx context.Context, workers int) {
 	go func() {
 		defer r.wg.Done()
 		if err := r.fetchLoop(ctx); err != nil && ctx.Err() == nil {
-			select {
-			case r.fail <- err:
-			default:
-			}
-			r.notify()
+			r.end(err)
 		}
 	}()
+}
+
+// end ends the session that reads.
+func (r *reader) end(err error) {
+	select {
+	case r.fail <- err:
+	default:
+	}
+	r.notify()
 }
 
 func (r *reader) notify() {
@@ -102,7 +107,8 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 	p := in.partitions[id]
 	for len(records) > 0 {
 		n := min(len(records), batchRecords)
-		b := &batch{end: records[n-1].Offset + 1, decoded: make(chan struct{})}
+		last := records[n-1]
+		b := &batch{end: last.Offset + 1, decoded: make(chan struct{})}
 		b.records = make([]record, 0, n)
 		for _, raw := range records[:n] {
 			if !raw.Attrs.IsControl() {
@@ -113,7 +119,7 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 		p.mu.Lock()
 		p.queue = append(p.queue, b)
 		p.buffered += len(b.records)
-		p.position, p.moved = b.end, time.Now()
+		p.position, p.epoch, p.moved = b.end, last.LeaderEpoch, time.Now()
 		if !p.paused && p.buffered >= r.capacity {
 			p.paused = true
 			r.client.PauseFetchPartitions(map[string][]int32{in.stream.Topic: {id}})

@@ -46,10 +46,14 @@ func (s *session) open(ctx context.Context) (err error) {
 		return fmt.Errorf("asking for the cluster: %w", err)
 	}
 	s.clusterID = meta.Cluster
+	if err := s.sameCluster(); err != nil {
+		return err
+	}
 	details, err := s.ensureTopics(ctx)
 	if err != nil {
 		return err
 	}
+	s.identify(details)
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
@@ -84,8 +88,13 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 				return fmt.Errorf("asking where %s partition %d begins: %w", st.Topic, id, firstError(o.Err, errNoAnswer))
 			}
 			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, applied: o.Offset, position: o.Offset,
-				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
-			if end, ok := ends.Lookup(st.Topic, int32(id)); ok && end.Err == nil && o.Offset > 0 && end.Offset <= o.Offset {
+				stop: o.Offset, epoch: -1, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+			end, ok := ends.Lookup(st.Topic, int32(id))
+			if !ok || end.Err != nil {
+				return fmt.Errorf("asking where %s partition %d ends: %w", st.Topic, id, firstError(end.Err, errNoAnswer))
+			}
+			in.partitions[id].end = end.Offset
+			if o.Offset > 0 && end.Offset <= o.Offset {
 				// All that it held is gone, and no record says until when.
 				s.engine.Incomplete(i, time.Now().UnixMilli())
 			}
@@ -113,6 +122,9 @@ func (s *session) recover(ctx, work context.Context) error {
 		return err
 	}
 	if last != nil {
+		if err := s.offsetsStill(ctx, last); err != nil {
+			return err
+		}
 		if err := s.resumeFrom(last); err != nil {
 			return err
 		}
@@ -173,12 +185,15 @@ func (s *session) recover(ctx, work context.Context) error {
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context, past *journal) error {
+	if s.cfg.succeeded != nil {
+		return fatalf("topic %s lost the progress that this process wrote there: to begin anew would pay refunds again. Restore the topic, or begin anew as pipeline/README.md says", s.topics.Progress)
+	}
 	if n := len(past.decided); n > 0 {
 		// Another instance may have begun since the progress was looked for.
 		if last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err != nil || last != nil {
 			return firstError(err, errors.New("the first progress was written while it was looked for: starting over"))
 		}
-		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+		return fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or begin anew as pipeline/README.md says",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
@@ -207,11 +222,11 @@ func (s *session) begin(ctx context.Context, past *journal) error {
 
 // resumeFrom takes the committed progress, and refuses one that isn't ours.
 func (s *session) resumeFrom(last *progress) error {
-	switch {
-	case last.TransactionalID != s.txnID:
-		return fatalf("topic %s holds the progress of another deployment (transactional_id %q, ours is %q): give each deployment its own topics.progress", s.topics.Progress, last.TransactionalID, s.txnID)
-	case last.ClusterID != s.clusterID:
-		return fatalf("the progress in %s was written on cluster %q, this is %q: offsets mean nothing here. Start with empty output topics, or go back to the cluster", s.topics.Progress, last.ClusterID, s.clusterID)
+	if err := s.ofUs(last); err != nil {
+		return err
+	}
+	if err := s.sameOutputs(last); err != nil {
+		return err
 	}
 	for _, in := range s.inputs {
 		sp := last.stream(in.stream.Name)
@@ -219,7 +234,7 @@ func (s *session) resumeFrom(last *progress) error {
 			continue
 		}
 		if id := fmt.Sprintf("%x", in.topicID[:]); sp.Topic != in.stream.Topic || sp.TopicID != id {
-			return fatalf("the progress in %s is of topic %s (id %s), but stream %s is topic %s (id %s): it was renamed or created anew. Its offsets mean nothing here: restore the topic, or start with an empty progress topic and streams.refunds.decide_from",
+			return fatalf("the progress in %s is of topic %s (id %s), but stream %s is topic %s (id %s): it was renamed or created anew. Its offsets mean nothing here: restore the topic, or begin anew as pipeline/README.md says",
 				s.topics.Progress, sp.Topic, sp.TopicID, in.stream.Name, in.stream.Topic, id)
 		}
 		for i, pp := range sp.Partitions {
@@ -228,7 +243,7 @@ func (s *session) resumeFrom(last *progress) error {
 			}
 			p := in.partitions[i]
 			if pp.Decided < p.start && in == s.refunds {
-				s.log.Error("refunds were deleted from their topic before they were decided", "partition", p.id, "from", pp.Decided, "to", p.start)
+				s.tellDeleted(p, pp.Decided)
 			}
 			p.stop, p.decideFrom = max(p.start, pp.Applied), pp.DecideFrom
 			if in == s.refunds {

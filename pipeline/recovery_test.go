@@ -70,13 +70,22 @@ func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held 
 	w.cfg.Rules.Dir, w.cfg.Engine.AlignTimeout, w.cfg.Engine.Workers = t.TempDir(), time.Hour, 2
 	w.cfg.Streams["refunds"] = pipeline.StreamConfig{DecideFrom: "earliest"}
 	w.writeRules(testRules)
-	w.client, err = kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(50<<20), kgo.MaxBufferedRecords(100000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.client.Close)
-	r.world, r.adm = w, kadm.NewClient(w.client)
+	r.world = w
+	w.client = r.connect()
+	r.adm = kadm.NewClient(w.client)
 	return r
+}
+
+// connect makes a client that writes where it is told.
+func (r *held) connect() *kgo.Client {
+	r.t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, r.opts...)...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(cl.Close)
+	return cl
 }
 
 func (r *held) refund(p int32, f fields) { r.send("refunds", p, f); r.ends[p].Add(1) }

@@ -49,6 +49,7 @@ type session struct {
 	epochs      int64
 	balance     Balance
 	room        room
+	outputs     map[string]string // topic ids by name
 	epoch       *epoch
 	committing  bool
 	commitStart time.Time
@@ -84,7 +85,8 @@ type sessionConfig struct {
 	rules        func(*rules.Set)
 	committed    func(*progress)
 	writer       writerID
-	sizes        *sizes // what topics take
+	sizes        *sizes                // what topics take
+	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
@@ -151,6 +153,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	gauges := time.NewTicker(time.Second)
 	defer gauges.Stop()
 	s.commitStart = time.Now()
+	go s.watchTopics(work)
 	s.askEnds(work)
 	for {
 		moved := false

@@ -38,9 +38,12 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking which topics there are: %w", err)
 	}
+	if err := s.nothingGone(ctx, details); err != nil {
+		return nil, err
+	}
 	var inputs []topicPlan
 	for _, st := range s.schema.Streams {
-		if st.Name == "refunds" || st.Name == "transactions" || readsStream(s.set, st.Name) {
+		if s.mustExist(st.Name) {
 			inputs = append(inputs, topicPlan{name: st.Topic, partitions: -1})
 		}
 	}
