@@ -128,7 +128,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
-					liveSince, said = time.Now(), ""
+					liveSince = time.Now()
 				}
 				p.setState(err)
 			},
@@ -158,7 +158,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		}
 		p.metrics.restarts.Inc()
 		if !liveSince.IsZero() && time.Since(liveSince) > time.Minute {
-			backoff = 0
+			backoff, said = 0, ""
 		}
 		backoff = min(max(2*backoff, 500*time.Millisecond), 15*time.Second)
 		if err.Error() != said {

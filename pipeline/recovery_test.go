@@ -28,16 +28,23 @@ type held struct {
 	ends [4]atomic.Int64 // of refunds
 	adm  *kadm.Client
 	opts []kgo.Opt // of the pipeline's clients
+
+	login []kgo.Opt // of the test's own clients
 }
 
 func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held {
+	return newHeldAs(t, nil, refundParts, txParts, opts...)
+}
+
+// newHeldAs is newHeld whose own clients log in with login.
+func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts ...kfake.Opt) *held {
 	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &held{c: c}
+	r := &held{c: c, login: login}
 	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		q := req.(*kmsg.ListOffsetsRequest)
@@ -77,10 +84,11 @@ func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held 
 }
 
 // connect makes a client that writes where it is told.
-func (r *held) connect() *kgo.Client {
+func (r *held) connect(opts ...kgo.Opt) *kgo.Client {
 	r.t.Helper()
+	opts = append(opts, r.login...)
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, r.opts...)...)
+		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, opts...)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -106,10 +114,7 @@ func (r *held) run() *instance {
 }
 
 func (r *held) read(topic string) []*kgo.Record {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	cl := r.connect(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()))
 	defer cl.Close()
 	var out []*kgo.Record
 	for {

@@ -49,6 +49,7 @@ type session struct {
 	epochs      int64
 	balance     Balance
 	room        room
+	probe       probe
 	outputs     map[string]string // topic ids by name
 	epoch       *epoch
 	committing  bool
@@ -188,7 +189,7 @@ func (s *session) loop(ctx, work context.Context) error {
 		case <-gauges.C:
 			s.askEnds(work)
 			s.leaveOut(time.Now())
-			s.cfg.state(s.health())
+			s.cfg.state(s.health(work))
 			s.metrics.observe(s)
 		}
 	}

@@ -36,7 +36,7 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	}
 	details, err := s.adm.ListTopics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("asking which topics there are: %w", err)
+		return nil, fmt.Errorf("asking which topics there are: %w", readError(err))
 	}
 	if err := s.nothingGone(ctx, details); err != nil {
 		return nil, err

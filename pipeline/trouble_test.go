@@ -126,8 +126,14 @@ func (r *held) trouble(tr trouble) {
 // shown waits until the pipeline isn't ready, for a reason that says what.
 func (r *held) shown(in *instance, what string) {
 	r.t.Helper()
+	var err error
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("Ready said %v", err)
+		}
+	}()
 	r.until("Ready says "+what, func() bool {
-		err := in.Ready()
+		err = in.Ready()
 		return err != nil && strings.Contains(err.Error(), what)
 	})
 	if in.metric("refundguard_ready") != 0 {
