@@ -19,9 +19,9 @@ import (
 // were written for. A name says nothing of that: topics are deleted and created
 // anew under theirs, and another cluster may answer at the same address.
 
-// patience is how long what looks lost is looked for: a broker that just became
-// a leader may not know all yet.
-const patience = 10 * time.Second
+// patience is how long a topic that looks deleted is looked for: a broker that
+// just started doesn't know all topics yet.
+const patience = 20 * time.Second
 
 // ofUs refuses the progress of another deployment or cluster.
 func (s *session) ofUs(last *progress) error {

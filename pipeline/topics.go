@@ -72,6 +72,9 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			}
 			return nil, fmt.Errorf("creating topic %s: %w", p.name, err)
 		}
+		if resp.Err != nil {
+			continue // it was there: the broker that was asked before had just started
+		}
 		level := slog.LevelInfo
 		if i < len(inputs) {
 			level = slog.LevelWarn // somebody should be writing there
