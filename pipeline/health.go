@@ -23,7 +23,7 @@ func (s *session) health(ctx context.Context) error {
 		}
 		return fmt.Errorf("an epoch has been committing for %s: %s", took.Round(time.Second), s.why(ctx))
 	}
-	if silent := time.Since(s.ends.okAt); !s.ends.okAt.IsZero() && silent > stuck {
+	if silent := time.Since(s.ends.okAt); silent > stuck {
 		return fmt.Errorf("no broker has told for %s where the topics end, so nothing is due: %s", silent.Round(time.Second), s.why(ctx))
 	}
 	for _, p := range s.refunds.partitions {

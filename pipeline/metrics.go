@@ -73,7 +73,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_commit_seconds",
 			Help: "Time to write and commit an epoch.", Buckets: []float64{.002, .005, .01, .02, .03, .05, .1, .25, .5, 1, 5, 30}}),
-		aborts:         counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
+		aborts:         counter("refundguard_commit_failures_total", "Tries to commit an epoch that failed; it is sent again."),
 		restarts:       counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
 		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
 		waiting:        gauge("refundguard_refunds_waiting", "Refunds read and not yet due."),

@@ -33,7 +33,8 @@ func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress
 			return err
 		}
 		s.metrics.aborts.Inc()
-		s.commitTrouble.Store(&err)
+		failed := err
+		s.commitTrouble.Store(&failed)
 		if startsOver(err) {
 			return err
 		}
@@ -101,11 +102,12 @@ func (s *session) stillOurs(ctx context.Context, p *progress) error {
 // renewProducer replaces the client that has the transactional.id. Its
 // InitProducerID ends the transaction of the one before.
 func (s *session) renewProducer(ctx context.Context) error {
-	s.producer.Close()
-	var err error
-	if s.producer, err = s.newProducer(); err != nil {
+	fresh, err := s.newProducer()
+	if err != nil {
 		return err
 	}
+	s.producer.Close()
+	s.producer = fresh
 	if _, _, err := s.producer.ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking the transactional.id %q again: %w", s.txnID, producerError(err))
 	}

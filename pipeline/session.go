@@ -153,7 +153,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	defer idle.Stop()
 	gauges := time.NewTicker(time.Second)
 	defer gauges.Stop()
-	s.commitStart = time.Now()
+	s.commitStart, s.ends.okAt = time.Now(), time.Now()
 	go s.watchTopics(work)
 	s.askEnds(work)
 	for {

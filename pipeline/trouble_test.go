@@ -89,6 +89,9 @@ var troubles = []trouble{
 // Whatever goes wrong, it shows, it is lived through or ended with a reason,
 // and in the end each refund has one decision.
 func TestTroubles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until troubles show")
+	}
 	for _, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
 			t.Parallel()
