@@ -76,7 +76,12 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 			return nil
 		}
 		var failed error
+		var unreadable []*kgo.ErrDecompressTooLarge
 		fetches.EachError(func(topic string, partition int32, err error) {
+			if batch := (*kgo.ErrDecompressTooLarge)(nil); errors.As(err, &batch) {
+				unreadable = append(unreadable, batch)
+				return
+			}
 			if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 				return
 			}
@@ -89,18 +94,40 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 		var err error
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if err == nil && len(f.Records) > 0 {
-				err = r.queue(ctx, r.inputs[f.Topic], f.Partition, f.Records, gen)
+				err = r.queue(ctx, r.inputs[f.Topic], f.Partition, f.Records, gen, nil)
 			}
 		})
+		for _, batch := range unreadable {
+			if err == nil {
+				err = r.passOver(ctx, batch, gen)
+			}
+		}
 		if err != nil {
 			return err
 		}
 	}
 }
 
+// passOver refuses a batch that grows without bound when it is decompressed: a
+// few bytes of it could take all memory. What was in it, and how many records,
+// nobody knows, so that it is refused as one.
+func (r *reader) passOver(ctx context.Context, b *kgo.ErrDecompressTooLarge, gen int64) error {
+	raw := &kgo.Record{Topic: b.Topic, Partition: b.Partition, Offset: b.NextOffset - 1, LeaderEpoch: b.Epoch, Timestamp: time.UnixMilli(-1)}
+	why := &event.RecordError{Code: event.CodeTooLarge,
+		Message: fmt.Sprintf("the batch of offsets %d to %d takes more than %d bytes decompressed: none of its records was read", b.Offset, b.NextOffset-1, maxDecompressed)}
+	if err := r.queue(ctx, r.inputs[b.Topic], b.Partition, []*kgo.Record{raw}, gen, why); err != nil {
+		return err
+	}
+	r.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{b.Topic: {b.Partition: {Epoch: b.Epoch, Offset: b.NextOffset}}})
+	return nil
+}
+
+// maxDecompressed is how large a batch may be when it is decompressed.
+const maxDecompressed = 64 << 20
+
 // queue puts fetched records at the end of their partition's buffer and hands
-// them to the decoders.
-func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.Record, gen int64) error {
+// them to the decoders. With refused, none of them is read.
+func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.Record, gen int64, refused *event.RecordError) error {
 	if in == nil || int(id) >= len(in.partitions) {
 		return nil
 	}
@@ -112,7 +139,7 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 		b.records = make([]record, 0, n)
 		for _, raw := range records[:n] {
 			if !raw.Attrs.IsControl() {
-				b.records = append(b.records, record{part: p, raw: raw, gen: gen})
+				b.records = append(b.records, record{part: p, raw: raw, gen: gen, err: refused})
 			}
 		}
 		records = records[n:]
@@ -177,6 +204,9 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		rec.Stream, rec.Partition, rec.Offset = in.index, rec.raw.Partition, rec.raw.Offset
 		rec.Received = rec.raw.Timestamp.UnixMilli()
 		rec.Event.Vals = values[i*fields : i*fields : (i+1)*fields]
+		if rec.err != nil {
+			continue
+		}
 		if n := besides(rec.raw); n > r.limits.MaxBytes && in.stream.Name == "refunds" {
 			// They go on with the request, and an epoch must fit.
 			rec.err = &event.RecordError{Code: event.CodeTooLarge,

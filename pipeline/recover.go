@@ -303,7 +303,7 @@ func (s *session) startReader(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // position at the end of a partition counts them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(64<<20),
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(maxDecompressed),
 		kgo.FetchMaxWait(100*time.Millisecond))...)
 	if err != nil {
 		return fatalf("kafka client: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,9 +87,8 @@ func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts .
 // connect makes a client that writes where it is told.
 func (r *held) connect(opts ...kgo.Opt) *kgo.Client {
 	r.t.Helper()
-	opts = append(opts, r.login...)
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, opts...)...)
+	cl, err := kgo.NewClient(slices.Concat([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, r.login, opts)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
