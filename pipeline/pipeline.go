@@ -92,6 +92,16 @@ func (p *Pipeline) Balance() Balance {
 	return p.last.Balance
 }
 
+// epoch is the last that this process committed.
+func (p *Pipeline) epoch() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return 0
+	}
+	return p.last.Epoch
+}
+
 func (p *Pipeline) setState(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +134,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
-			writer: writer, sizes: sizes, cluster: cluster, succeeded: succeeded, rules: p.setRules,
+			writer: writer, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {

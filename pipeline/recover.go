@@ -185,7 +185,7 @@ func (s *session) recover(ctx, work context.Context) error {
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context, past *journal) error {
-	if s.cfg.succeeded != nil {
+	if s.cfg.epoch > 0 {
 		return fatalf("topic %s lost the progress that this process wrote there: to begin anew would pay refunds again. Restore the topic, or begin anew as pipeline/README.md says", s.topics.Progress)
 	}
 	if n := len(past.decided); n > 0 {

@@ -83,6 +83,10 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 		return replacedBy(last.Writer, failed)
 	case last.Epoch == p.Epoch:
 		return nil // only the answer was lost
+	case last.Epoch != p.Epoch-1:
+		// The one before was answered as committed, and isn't: seen of the first
+		// transaction of a client. What it held must not be left out.
+		return fmt.Errorf("%w: epoch %d is the last that is committed, and %d was taken for it", errWorldChanged, last.Epoch, p.Epoch-1)
 	}
 	for _, r := range records {
 		r.Context = nil // the client's, of the try before

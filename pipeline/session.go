@@ -87,6 +87,7 @@ type sessionConfig struct {
 	committed    func(*progress)
 	writer       writerID
 	sizes        *sizes                // what topics take
+	epoch        int64                 // that this process committed last
 	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
