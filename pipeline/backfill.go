@@ -109,7 +109,7 @@ func (s *session) startFill(ctx context.Context, epoch int64) {
 	ctx, stop := context.WithCancel(ctx)
 	f := &filler{stop: stop, plan: plan, pieces: make(chan fillPiece, 2), began: time.Now()}
 	s.fill = f
-	decode := &reader{limits: s.reader.limits, maxDelay: s.reader.maxDelay,
+	decode := &reader{limits: s.reader.limits, maxDelay: s.reader.maxDelay, largest: s.reader.largest,
 		// What was read before is not counted again.
 		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "unused"}, []string{"stream", "field"})}
 	go func() {

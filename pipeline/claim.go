@@ -28,7 +28,10 @@ func (s *session) notReplaced(ctx context.Context) error {
 	}
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != *s.cfg.succeeded {
-		return &fatalError{fmt.Errorf("%w: instance %s writes the progress now", ErrFenced, last.Writer.Instance)}
+		return replacedBy(last.Writer, nil)
+	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil // see nothingGone
 	}
 	return err
 }
@@ -64,7 +67,7 @@ func (s *session) contest(ctx context.Context, err error) error {
 	for {
 		last, readErr := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 		if readErr == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != s.seen {
-			return &fatalError{fmt.Errorf("%w: instance %s writes the progress now (%w)", ErrFenced, last.Writer.Instance, err)}
+			return replacedBy(last.Writer, err)
 		}
 		if sleep(ctx, 100*time.Millisecond) != nil {
 			return err

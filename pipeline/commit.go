@@ -2,11 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -59,23 +58,28 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 		s.reload(*s.nextRules)
 		s.nextRules = nil
 	}
-	go func() {
+	s.commitWork.Go(func() {
 		start := time.Now()
-		err := s.transact(ctx, records)
+		err := s.commit(ctx, records, p)
 		s.commits <- committed{progress: p, records: records, took: time.Since(start), err: err}
-	}()
+	})
 }
 
 // transact writes records in one transaction. An error leaves the outcome to
-// what is committed: the session starts over from there.
+// what is committed: see commit.
 func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := s.producer.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", producerError(err))
 	}
 	var promise kgo.FirstErrPromise
+	var tooLarge sync.Map
 	for _, r := range records {
-		s.producer.Produce(ctx, r, promise.Promise())
+		s.producer.Produce(ctx, r, noteSize(&tooLarge, promise.Promise()))
 	}
+	defer tooLarge.Range(func(topic, _ any) bool {
+		s.cfg.sizes.refused(topic.(string))
+		return true
+	})
 	if err := s.producer.Flush(ctx); err != nil {
 		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}
@@ -86,15 +90,4 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 		return fmt.Errorf("committing an epoch: %w", producerError(err))
 	}
 	return nil
-}
-
-// producerError names what no waiting mends.
-func producerError(err error) error {
-	switch {
-	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		return &fatalError{fmt.Errorf("this user may not use the transactional.id: grant WRITE and DESCRIBE on it (%w)", err)}
-	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return &fatalError{fmt.Errorf("this user may not write to one of the topics: grant WRITE (%w)", err)}
-	}
-	return err
 }

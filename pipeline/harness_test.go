@@ -70,6 +70,8 @@ type instance struct {
 	t    *testing.T
 	stop context.CancelFunc
 	done chan error
+
+	registry *prometheus.Registry // nil with world.start
 }
 
 func (w *world) new() *pipeline.Pipeline {

@@ -33,6 +33,7 @@ type partition struct {
 	paused   bool
 	position int64     // the offset after everything that was queued, control records included
 	moved    time.Time // when position last grew
+	epoch    int32     // of the leader, of the record before position; -1: unknown
 
 	// Below: the engine's goroutine only.
 
@@ -50,6 +51,8 @@ type partition struct {
 	endKnown  bool                  // that answer covered this partition
 	leftOut   bool                  // silent for too long: decisions don't wait for it, and are degraded
 	waitSince time.Time
+
+	starvedSince time.Time // see starved
 
 	decideFrom int64     // of an input that decides: earlier ones are history
 	pending    []*record // likewise: read, not yet passed, in offset order
@@ -73,6 +76,17 @@ type batch struct {
 	next    int // first record that isn't applied
 	end     int64
 	decoded chan struct{} // closed when records are ready
+}
+
+// leaderEpoch is that of what was read last, or nil.
+func (p *partition) leaderEpoch() *int32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.epoch < 0 {
+		return nil
+	}
+	epoch := p.epoch
+	return &epoch
 }
 
 // ready reports whether the batch is decoded.

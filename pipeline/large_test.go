@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/rules/event"
 )
 
 // Keys and headers count, too: what can't be written on is refused, and stops
@@ -52,5 +54,42 @@ func TestALimitAboveWhatCanBeWrittenIsRefused(t *testing.T) {
 	c.Limits.MaxRecordBytes = 2 << 20
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "limits.max_record_bytes") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A batch of a few kB that would take all memory when decompressed is refused
+// as a whole, once, and stops nothing, nor does it after a restart.
+func TestABatchThatDecompressesWithoutBound(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	in := r.run()
+	r.send("refunds", 0, refund("before", "", "ann", "1", 0))
+	r.passed(in, 1)
+	bomber := r.connect(kgo.ProducerBatchMaxBytes(95<<20), kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerLinger(time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	var batch []*kgo.Record
+	for range 90 {
+		batch = append(batch, &kgo.Record{Value: bytes.Repeat([]byte{'x'}, 1<<20)})
+	}
+	for _, topic := range []string{"transactions", "refunds"} {
+		for _, rec := range batch {
+			rec.Topic = topic
+		}
+		if err := bomber.ProduceSync(context.Background(), batch...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.send("refunds", 0, refund("after the batch", "", "ann", "1", time.Minute))
+	r.passed(in, 3)
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	in = r.run()
+	r.send("refunds", 0, refund("after", "", "bob", "1", time.Hour))
+	want := pipeline.Balance{Read: 4, Approved: 3, DeadLettered: 1}
+	if b := r.passed(in, 4); b != want {
+		t.Errorf("balance %+v, want %+v", b, want)
+	}
+	dead := r.read("dead-letters")
+	if len(dead) != 2 || header(dead[0], event.HeaderCode) != event.CodeTooLarge {
+		t.Errorf("%d dead letters: %v", len(dead), dead)
 	}
 }

@@ -22,6 +22,7 @@ type metrics struct {
 	deadLetters    *prometheus.CounterVec
 	duplicates     *prometheus.CounterVec
 	unknownValues  *prometheus.CounterVec
+	refundsDeleted prometheus.Counter
 	shortRetention *prometheus.GaugeVec
 	applied        prometheus.Counter
 	late           prometheus.Histogram
@@ -72,13 +73,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unknownValues: counters("refundguard_unknown_values_total",
 			"Values of enum fields that the schema doesn't know; they are kept as read.", "stream", "field"),
 		shortRetention: gauges("refundguard_topic_retention_short", "1 where a topic that the program reads back keeps less than state.retention.", "topic"),
+		refundsDeleted: counter("refundguard_refunds_deleted_total", "Records of the refunds topic that were deleted before they were decided."),
 		applied:        counter("refundguard_records_applied_total", "Records entered into the state."),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_decision_delay_seconds",
 			Help:    "From a refund's Kafka timestamp to its decision.",
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_commit_seconds",
 			Help: "Time to write and commit an epoch.", Buckets: []float64{.002, .005, .01, .02, .03, .05, .1, .25, .5, 1, 5, 30}}),
-		aborts:         counter("refundguard_commit_failures_total", "Epochs whose commit failed; each starts a recovery."),
+		aborts:         counter("refundguard_commit_failures_total", "Tries to commit an epoch that failed; it is sent again."),
 		restarts:       counter("refundguard_recoveries_total", "Times that the pipeline started over from the committed progress after an error."),
 		recovery:       gauge("refundguard_recovery_seconds", "How long the last recovery took."),
 		recoveryBehind: gauge("refundguard_recovery_behind_records", "Offsets that recovery, or a standby, still has to apply; 0 when it is done."),
@@ -100,7 +102,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
-	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.applied, m.late,
+	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)

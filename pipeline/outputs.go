@@ -63,8 +63,11 @@ var defaultMessages = map[event.Outcome]string{
 func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Result, now time.Time) decided {
 	wr := &s.writers[w]
 	d.DecidedAt = now.UnixMilli()
-	out := decided{outcome: d.Outcome, id: d.DecisionID, severity: res.Severity, late: d.DecidedAt - rec.Received}
-	out.decision = wr.encode(d.Append)
+	decision := wr.encode(d.Append)
+	if len(decision) > s.room.decision {
+		decision = s.shortDecision(wr, d)
+	}
+	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, severity: res.Severity, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
 		CustomerMessage: res.CustomerMessage, At: d.DecidedAt}
 	if st.CustomerMessage == "" {
@@ -79,7 +82,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 		}
 		out.deadline = now.Add(s.sla(out.severity)).UnixMilli()
 	}
-	out.status = wr.encode(st.Append)
+	out.status = s.appendStatus(wr, &st, d.Outcome)
 	for i, rule := range res.HitRules {
 		out.hits = append(out.hits, rule)
 		if !rule.Alerts(s.alertMin) {
@@ -90,6 +93,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 			TransactionID: d.TransactionID, CustomerID: d.CustomerID, MerchantID: d.MerchantID,
 			DeviceID: rec.Event.Str(s.slots.device), InstrumentID: rec.Event.Str(s.slots.instrument),
 			Outcome: d.Outcome.String(), Amount: d.Amount, Currency: d.Currency, Message: hit.Message, At: d.DecidedAt}
+		s.shortAlert(&a)
 		out.alerts = append(out.alerts, encodedAlert{a.AlertID, wr.encode(a.Append)})
 	}
 	for _, e := range res.Errors {
@@ -167,13 +171,13 @@ func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Sev
 		Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset, Timestamp: rec.Received}
 	out := &kgo.Record{Topic: s.topics.DeadLetters, Key: rec.raw.Key, Value: rec.raw.Value, Headers: slices.Clone(rec.raw.Headers)}
 	omitted := 0
-	if len(out.Value)+besides(out) > maxDeadLetter {
+	if len(out.Value)+besides(out) > s.room.deadLetter {
 		// Larger than a topic takes by default. One record must not stop all
 		// others: the headers say where it is and how large.
 		omitted = len(out.Key) + len(out.Value)
 		out.Key, out.Value = nil, nil
 	}
-	if n := headerBytes(out.Headers); n > maxDeadLetter {
+	if n := headerBytes(out.Headers); n > s.room.deadLetter {
 		omitted += n
 		out.Headers = nil
 	}
@@ -199,6 +203,7 @@ func (s *session) refuse(rec *record, err *event.RecordError, severity rules.Sev
 }
 
 func (s *session) alert(a *event.Alert) {
+	s.shortAlert(a)
 	s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.AlertID), Value: a.Append(nil)})
 }
 

@@ -123,6 +123,7 @@ func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.T
 			DeviceID: text("device_id"), InstrumentID: text("instrument_id"),
 			Amount: event.Money(ev.Vals[st.Slot("amount")].Num), Currency: event.Currency(ev.Vals[st.Slot("currency")].Num),
 			Message: hit.Message, At: now.UnixMilli()}
+		s.shortAlert(&a)
 		out.alerts = append(out.alerts, encodedAlert{a.AlertID, s.writers[w].encode(a.Append)})
 	}
 	for _, e := range res.Errors {

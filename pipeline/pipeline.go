@@ -97,6 +97,16 @@ func (p *Pipeline) Balance() Balance {
 	return p.last.Balance
 }
 
+// epoch is the last that this process committed.
+func (p *Pipeline) epoch() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return 0
+	}
+	return p.last.Epoch
+}
+
 func (p *Pipeline) setState(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,19 +133,20 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
 	host, _ := os.Hostname()
 	host = fmt.Sprintf("%s:%d", host, os.Getpid())
+	sizes := newSizes()
 	var succeeded *writerID
-	said := ""
+	said, wasLive, cluster := "", false, ""
 	var untaken *reload // changed rules that no session has come to take
 	backoff := time.Duration(0)
 	for {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, reloads: reloads,
-			writer: writer, host: host, succeeded: succeeded, rules: p.setRules,
+			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {
-					liveSince, said = time.Now(), ""
+					liveSince = time.Now()
 				}
 				p.setState(err)
 			},
@@ -148,6 +159,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		ses.nextRules = untaken
 		err := ses.run(ctx)
 		untaken = ses.nextRules
+		if cluster == "" && succeeded != nil {
+			cluster = ses.clusterID
+		}
 		if ctx.Err() != nil {
 			p.setState(errors.New("stopped"))
 			if errors.Is(err, context.Canceled) {
@@ -162,12 +176,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			succeeded, backoff = nil, 0
 			continue
 		}
-		if isFatal(err) {
+		wasLive = wasLive || !liveSince.IsZero()
+		if isFatal(err) || unauthorized(err) && !wasLive {
 			return err
 		}
 		p.metrics.restarts.Inc()
 		if !liveSince.IsZero() && time.Since(liveSince) > time.Minute {
-			backoff = 0
+			backoff, said = 0, ""
 		}
 		backoff = min(max(2*backoff, 500*time.Millisecond), 15*time.Second)
 		if err.Error() != said {

@@ -49,6 +49,8 @@ type progress struct {
 	SavedEpoch      int64            `json:"saved_epoch,omitempty"`  // the state on the writer's disk
 	SavedAt         int64            `json:"saved_at,omitempty"`     // likewise, Unix milliseconds
 	Streams         []streamProgress `json:"streams"`
+
+	Outputs map[string]string `json:"outputs,omitempty"` // topic ids by name
 }
 
 // writerID tells who wrote a progress record: one process, and which of its
@@ -76,6 +78,8 @@ type partitionProgress struct {
 
 	// From is the first offset that the state has something of.
 	From int64 `json:"from,omitempty"`
+
+	LeaderEpoch *int32 `json:"leader_epoch,omitempty"` // of what was read last; nil: unknown
 }
 
 const progressVersion = 1
@@ -92,12 +96,12 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Host: s.cfg.host, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt, Outputs: s.outputs}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
-			pp := partitionProgress{Applied: part.applied, From: part.from}
+			pp := partitionProgress{Applied: part.applied, From: part.from, LeaderEpoch: part.leaderEpoch()}
 			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}
@@ -154,7 +158,7 @@ func lastProgress(ctx context.Context, adm *kadm.Client, opts []kgo.Opt, topic s
 	first, ok1 := starts.Lookup(topic, 0)
 	end, ok2 := ends.Lookup(topic, 0)
 	if !ok1 || !ok2 {
-		return nil, fmt.Errorf("topic %s has no partition 0", topic)
+		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, firstError(starts.Error(), ends.Error(), errNoAnswer))
 	}
 	if first.Err != nil || end.Err != nil {
 		return nil, fmt.Errorf("asking for the offsets of %s: %w", topic, firstError(first.Err, end.Err))

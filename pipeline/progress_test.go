@@ -12,7 +12,7 @@ import (
 func FuzzProgress(f *testing.F) {
 	good := &progress{Version: progressVersion, TransactionalID: "refundguard", ClusterID: "c", Writer: writerID{"i", 3}, Epoch: 7, At: 1, Ruleset: "sha256:x",
 		Balance: Balance{Read: 6, Approved: 1, InReview: 1, Rejected: 1, DeadLettered: 1, Duplicates: 1, History: 1},
-		Streams: []streamProgress{{Stream: "refunds", Topic: "refunds", TopicID: "00", Decides: true, Partitions: []partitionProgress{{5, 4, 3, 2}, {}}}}}
+		Streams: []streamProgress{{Stream: "refunds", Topic: "refunds", TopicID: "00", Decides: true, Partitions: []partitionProgress{{Applied: 5, Decided: 4, DecideFrom: 3, From: 2}, {}}}}}
 	value := string(good.record("p").Value)
 	f.Add([]byte(value))
 	for _, c := range [][2]string{

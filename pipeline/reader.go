@@ -29,6 +29,7 @@ type reader struct {
 	limits   event.Limits
 	maxDelay int64 // milliseconds; 0: off
 	capacity int   // records buffered per partition
+	largest  int   // bytes of a refund that can be passed on, key and headers included
 	unknown  *prometheus.CounterVec
 
 	gen  atomic.Int64  // number of the latest end-of-partition question
@@ -48,13 +49,18 @@ func (r *reader) start(ctx context.Context, workers int) {
 	go func() {
 		defer r.wg.Done()
 		if err := r.fetchLoop(ctx); err != nil && ctx.Err() == nil {
-			select {
-			case r.fail <- err:
-			default:
-			}
-			r.notify()
+			r.end(err)
 		}
 	}()
+}
+
+// end ends the session that reads.
+func (r *reader) end(err error) {
+	select {
+	case r.fail <- err:
+	default:
+	}
+	r.notify()
 }
 
 func (r *reader) notify() {
@@ -71,11 +77,16 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 			return nil
 		}
 		var failed error
+		var unreadable []*kgo.ErrDecompressTooLarge
 		fetches.EachError(func(topic string, partition int32, err error) {
+			if batch := (*kgo.ErrDecompressTooLarge)(nil); errors.As(err, &batch) {
+				unreadable = append(unreadable, batch)
+				return
+			}
 			if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 				return
 			}
-			failed = fmt.Errorf("reading %s partition %d: %w", topic, partition, err)
+			failed = fmt.Errorf("reading %s partition %d: %w", topic, partition, readError(err))
 		})
 		if failed != nil {
 			return failed
@@ -84,36 +95,59 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 		var err error
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if err == nil && len(f.Records) > 0 {
-				err = r.queue(ctx, r.inputs[f.Topic], f.Partition, f.Records, gen)
+				err = r.queue(ctx, r.inputs[f.Topic], f.Partition, f.Records, gen, nil)
 			}
 		})
+		for _, batch := range unreadable {
+			if err == nil {
+				err = r.passOver(ctx, batch, gen)
+			}
+		}
 		if err != nil {
 			return err
 		}
 	}
 }
 
+// passOver refuses a batch that grows without bound when it is decompressed: a
+// few bytes of it could take all memory. What was in it, and how many records,
+// nobody knows, so that it is refused as one.
+func (r *reader) passOver(ctx context.Context, b *kgo.ErrDecompressTooLarge, gen int64) error {
+	raw := &kgo.Record{Topic: b.Topic, Partition: b.Partition, Offset: b.NextOffset - 1, LeaderEpoch: b.Epoch, Timestamp: time.UnixMilli(-1)}
+	why := &event.RecordError{Code: event.CodeTooLarge,
+		Message: fmt.Sprintf("the batch of offsets %d to %d takes more than %d bytes decompressed: none of its records was read", b.Offset, b.NextOffset-1, maxDecompressed)}
+	if err := r.queue(ctx, r.inputs[b.Topic], b.Partition, []*kgo.Record{raw}, gen, why); err != nil {
+		return err
+	}
+	r.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{b.Topic: {b.Partition: {Epoch: b.Epoch, Offset: b.NextOffset}}})
+	return nil
+}
+
+// maxDecompressed is how large a batch may be when it is decompressed.
+const maxDecompressed = 64 << 20
+
 // queue puts fetched records at the end of their partition's buffer and hands
-// them to the decoders.
-func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.Record, gen int64) error {
+// them to the decoders. With refused, none of them is read.
+func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.Record, gen int64, refused *event.RecordError) error {
 	if in == nil || int(id) >= len(in.partitions) {
 		return nil
 	}
 	p := in.partitions[id]
 	for len(records) > 0 {
 		n := min(len(records), batchRecords)
-		b := &batch{end: records[n-1].Offset + 1, decoded: make(chan struct{})}
+		last := records[n-1]
+		b := &batch{end: last.Offset + 1, decoded: make(chan struct{})}
 		b.records = make([]record, 0, n)
 		for _, raw := range records[:n] {
 			if !raw.Attrs.IsControl() {
-				b.records = append(b.records, record{part: p, raw: raw, gen: gen})
+				b.records = append(b.records, record{part: p, raw: raw, gen: gen, err: refused})
 			}
 		}
 		records = records[n:]
 		p.mu.Lock()
 		p.queue = append(p.queue, b)
 		p.buffered += len(b.records)
-		p.position, p.moved = b.end, time.Now()
+		p.position, p.epoch, p.moved = b.end, last.LeaderEpoch, time.Now()
 		if !p.paused && p.buffered >= r.capacity {
 			p.paused = true
 			r.client.PauseFetchPartitions(map[string][]int32{in.stream.Topic: {id}})
@@ -171,10 +205,18 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		rec.Stream, rec.Partition, rec.Offset = in.index, rec.raw.Partition, rec.raw.Offset
 		rec.Received = rec.raw.Timestamp.UnixMilli()
 		rec.Event.Vals = values[i*fields : i*fields : (i+1)*fields]
+		if rec.err != nil {
+			continue
+		}
 		if n := besides(rec.raw); n > r.limits.MaxBytes && in.stream.Name == "refunds" {
 			// They go on with the request, and an epoch must fit.
 			rec.err = &event.RecordError{Code: event.CodeTooLarge,
 				Message: fmt.Sprintf("the record's key and headers take %d bytes; at most %d are accepted", n, r.limits.MaxBytes)}
+			continue
+		}
+		if n := len(rec.raw.Value) + besides(rec.raw); n > r.largest && in.stream.Name == "refunds" {
+			rec.err = &event.RecordError{Code: event.CodeTooLarge,
+				Message: fmt.Sprintf("the record takes %d bytes with its key and headers; the topics that it would be passed on to take %d: raise their max.message.bytes", n, r.largest)}
 			continue
 		}
 		if err := d.Decode(rec.raw.Value, &rec.Event); err != nil {
@@ -207,7 +249,7 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 // accept decodes a record that was accepted before, whatever today's limits are.
 func (r *reader) accept(rec *record) {
 	limits := event.Limits{MaxBytes: math.MaxInt32, MaxDepth: math.MaxInt32, MaxFieldBytes: math.MaxInt32}
-	any := &reader{limits: limits, maxDelay: r.maxDelay, unknown: r.unknown}
+	any := &reader{limits: limits, largest: math.MaxInt32, maxDelay: r.maxDelay, unknown: r.unknown}
 	b := &batch{records: []record{*rec}}
 	b.records[0].err = nil
 	any.decode(event.NewDecoder(rec.part.in.stream, limits), rec.part.in, b)

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -24,15 +23,9 @@ func (s *session) open(ctx context.Context) (err error) {
 		return fatalf("kafka client: %w", err)
 	}
 	s.adm = kadm.NewClient(base)
-	s.producer, err = kgo.NewClient(append(slices.Clone(s.cfg.options),
-		kgo.TransactionalID(s.txnID),
-		kgo.TransactionTimeout(60*time.Second),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(maxEpochRecords),
-		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
-	if err != nil {
+	if s.producer, err = s.newProducer(); err != nil {
 		s.adm.Close()
-		return fatalf("kafka client: %w", err)
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -45,14 +38,16 @@ func (s *session) open(ctx context.Context) (err error) {
 		return fmt.Errorf("asking for the cluster: %w", err)
 	}
 	s.clusterID = meta.Cluster
+	if err := s.sameCluster(); err != nil {
+		return err
+	}
 	details, err := s.ensureTopics(ctx)
 	if err != nil {
 		return err
 	}
-	s.topicIDs = map[string]string{}
-	for _, topic := range []string{s.topics.Decisions, s.topics.Alerts} {
-		id := details[topic].ID
-		s.topicIDs[topic] = hex.EncodeToString(id[:])
+	s.identify(details)
+	if err := s.measure(ctx); err != nil {
+		return err
 	}
 	s.checkRetention(ctx)
 	return s.openInputs(ctx, details)
@@ -85,8 +80,13 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 				return fmt.Errorf("asking where %s partition %d begins: %w", st.Topic, id, firstError(o.Err, errNoAnswer))
 			}
 			in.partitions = append(in.partitions, &partition{in: in, id: int32(id), start: o.Offset, from: o.Offset, applied: o.Offset, position: o.Offset,
-				stop: o.Offset, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
-			if end, ok := ends.Lookup(st.Topic, int32(id)); ok && end.Err == nil && o.Offset > 0 && end.Offset <= o.Offset {
+				stop: o.Offset, epoch: -1, watermark: math.MinInt64, cut: o.Offset > 0, moved: time.Now(), waitSince: time.Now()})
+			end, ok := ends.Lookup(st.Topic, int32(id))
+			if !ok || end.Err != nil {
+				return fmt.Errorf("asking where %s partition %d ends: %w", st.Topic, id, firstError(end.Err, errNoAnswer))
+			}
+			in.partitions[id].end = end.Offset
+			if o.Offset > 0 && end.Offset <= o.Offset {
 				// All that it held is gone, and no record says until when.
 				in.partitions[id].gone = true
 			}
@@ -121,6 +121,9 @@ func (s *session) recover(ctx, work context.Context) error {
 		return err
 	}
 	if last != nil {
+		if err := s.offsetsStill(ctx, last); err != nil {
+			return err
+		}
 		if err := s.resumeFrom(last); err != nil {
 			return err
 		}
@@ -264,6 +267,9 @@ func (s *session) forgotten() {
 // begin is the first start: which refunds are to be decided is resolved to
 // offsets and committed before anything is read.
 func (s *session) begin(ctx context.Context) (*progress, error) {
+	if s.cfg.epoch > 0 {
+		return nil, fatalf("topic %s lost the progress that this process wrote there: to begin anew would pay refunds again. Restore the topic, or begin anew as pipeline/README.md says", s.topics.Progress)
+	}
 	past := newJournal(nil, nil)
 	if err := s.readJournal(ctx, past); err != nil {
 		return nil, err
@@ -273,7 +279,7 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 		if last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err != nil || last != nil {
 			return nil, firstError(err, errors.New("the first progress was written while it was looked for: starting over"))
 		}
-		return nil, fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or name other output topics",
+		return nil, fatalf("topic %s holds no progress, but %s holds %d decisions of records of %s: to begin anew would pay them again. Restore the progress topic, or begin anew as pipeline/README.md says",
 			s.topics.Progress, s.topics.Decisions, n, s.refunds.stream.Topic)
 	}
 	df, err := parseDecideFrom(s.cfg.Streams["refunds"].DecideFrom)
@@ -303,11 +309,11 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 
 // resumeFrom takes the committed progress, and refuses one that isn't ours.
 func (s *session) resumeFrom(last *progress) error {
-	switch {
-	case last.TransactionalID != s.txnID:
-		return fatalf("topic %s holds the progress of another deployment (transactional_id %q, ours is %q): give each deployment its own topics.progress", s.topics.Progress, last.TransactionalID, s.txnID)
-	case last.ClusterID != s.clusterID:
-		return fatalf("the progress in %s was written on cluster %q, this is %q: offsets mean nothing here. Start with empty output topics, or go back to the cluster", s.topics.Progress, last.ClusterID, s.clusterID)
+	if err := s.ofUs(last); err != nil {
+		return err
+	}
+	if err := s.sameOutputs(last); err != nil {
+		return err
 	}
 	for _, in := range s.inputs {
 		sp := last.stream(in.stream.Name)
@@ -315,7 +321,7 @@ func (s *session) resumeFrom(last *progress) error {
 			continue
 		}
 		if id := fmt.Sprintf("%x", in.topicID[:]); sp.Topic != in.stream.Topic || sp.TopicID != id {
-			return fatalf("the progress in %s is of topic %s (id %s), but stream %s is topic %s (id %s): it was renamed or created anew. Its offsets mean nothing here: restore the topic, or start with an empty progress topic and streams.refunds.decide_from",
+			return fatalf("the progress in %s is of topic %s (id %s), but stream %s is topic %s (id %s): it was renamed or created anew. Its offsets mean nothing here: restore the topic, or begin anew as pipeline/README.md says",
 				s.topics.Progress, sp.Topic, sp.TopicID, in.stream.Name, in.stream.Topic, id)
 		}
 		for i, pp := range sp.Partitions {
@@ -326,8 +332,8 @@ func (s *session) resumeFrom(last *progress) error {
 				return fatalf("topic %s has %d partitions, the progress in %s is of %d", in.stream.Topic, len(in.partitions), s.topics.Progress, len(sp.Partitions))
 			}
 			p := in.partitions[i]
-			if pp.Decided < p.start && in == s.refunds {
-				s.log.Error("refunds were deleted from their topic before they were decided", "partition", p.id, "from", pp.Decided, "to", p.start)
+			if pp.Decided < p.start && in == s.refunds && !s.follows {
+				s.tellDeleted(p, pp.Decided)
 			}
 			p.passed, p.decideFrom = pp.Decided, pp.DecideFrom
 			if in != s.refunds && (!sp.Decides || !in.decides) {
@@ -385,13 +391,13 @@ func (s *session) startReader(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // position at the end of a partition counts them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(64<<20),
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(maxDecompressed),
 		kgo.FetchMaxWait(100*time.Millisecond))...)
 	if err != nil {
 		return fatalf("kafka client: %w", err)
 	}
 	workers := s.cfg.Engine.Workers
-	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), capacity: s.capacity, unknown: s.metrics.unknownValues,
+	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), largest: s.room.refund, capacity: s.capacity, unknown: s.metrics.unknownValues,
 		limits: event.Limits{MaxBytes: s.cfg.Limits.MaxRecordBytes, MaxDepth: s.cfg.Limits.MaxDepth, MaxFieldBytes: s.cfg.Limits.MaxFieldBytes},
 		wake:   make(chan struct{}, 1), fail: make(chan error, 1), work: make(chan *batch, 2*workers)}
 	s.reader.start(ctx, workers)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,15 +31,24 @@ type held struct {
 	hold atomic.Bool
 	ends [4]atomic.Int64 // of refunds
 	adm  *kadm.Client
+	opts []kgo.Opt // of the pipeline's clients
+
+	login []kgo.Opt // of the test's own clients
 }
 
-func newHeld(t *testing.T, refundParts, txParts int32) *held {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds"))
+func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held {
+	return newHeldAs(t, nil, refundParts, txParts, opts...)
+}
+
+// newHeldAs is newHeld whose own clients log in with login.
+func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts ...kfake.Opt) *held {
+	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
+	c, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &held{c: c}
+	r := &held{c: c, login: login}
 	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		q := req.(*kmsg.ListOffsetsRequest)
@@ -71,24 +81,34 @@ func newHeld(t *testing.T, refundParts, txParts int32) *held {
 	w.cfg.Rules.Dir, w.cfg.Engine.AlignTimeout, w.cfg.Engine.Workers, w.cfg.Engine.TakeoverAfter = t.TempDir(), time.Hour, 2, 0
 	w.cfg.Streams["refunds"] = pipeline.StreamConfig{DecideFrom: "earliest"}
 	w.writeRules(testRules)
-	w.client, err = kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(50<<20), kgo.MaxBufferedRecords(100000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.client.Close)
-	r.world, r.adm = w, kadm.NewClient(w.client)
+	r.world = w
+	w.client = r.connect()
+	r.adm = kadm.NewClient(w.client)
 	return r
+}
+
+// connect makes a client that writes where it is told.
+func (r *held) connect(opts ...kgo.Opt) *kgo.Client {
+	r.t.Helper()
+	cl, err := kgo.NewClient(slices.Concat([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(50 << 20), kgo.MaxBufferedRecords(100000)}, r.login, opts)...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(cl.Close)
+	return cl
 }
 
 func (r *held) refund(p int32, f fields) { r.send("refunds", p, f); r.ends[p].Add(1) }
 
 func (r *held) run() *instance {
-	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, TransactionalID: "refundguard", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: prometheus.NewRegistry()})
+	registry := prometheus.NewRegistry()
+	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, r.opts...), TransactionalID: "refundguard",
+		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1)}
+	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1), registry: registry}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()
@@ -98,7 +118,7 @@ func (r *held) run() *instance {
 
 func (r *held) read(topic string) (records []*kgo.Record) {
 	r.t.Helper()
-	err := kafka.Read(context.Background(), []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, topic, time.Time{}, func(rec *kgo.Record) error {
+	err := kafka.Read(context.Background(), append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, r.login...), topic, time.Time{}, func(rec *kgo.Record) error {
 		records = append(records, rec)
 		return nil
 	})

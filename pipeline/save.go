@@ -28,7 +28,7 @@ type savedState struct {
 	Journal map[int32]int64 `json:"journal"`
 	Alerts  map[int32]int64 `json:"alerts"`
 
-	// Topics are the ids of these topics.
+	// Topics are the ids of the topics written.
 	Topics map[string]string `json:"topics"`
 
 	// Odd are the records, by stream, partition and offset, that were applied,
@@ -188,7 +188,7 @@ func (s *session) startSave(p *progress, now bool) {
 	}
 	s.rewrite = nil
 	s.saving = &saving{save: s.engine.StartSave(s.cfg.now().UnixMilli()), began: began,
-		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.topicIDs, Odd: s.odd()}}
+		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.outputs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
 	s.saver.steps <- saveStep{drops: s.saving.save.Drops}
 	s.metrics.savePause.Observe(time.Since(began).Seconds())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -46,12 +48,18 @@ type session struct {
 
 	epochs      int64
 	balance     Balance
+	room        room
+	probe       probe
+	outputs     map[string]string // topic ids by name
 	epoch       *epoch
 	committing  bool
 	commitStart time.Time
 	commits     chan committed
-	failed      error
-	mirrored    time.Time
+	commitWork  sync.WaitGroup // what sends to commits
+	// why the epoch that is being committed isn't yet; nil: nothing failed
+	commitTrouble atomic.Pointer[error]
+	failed        error
+	mirrored      time.Time
 
 	chunk   []*record      // applied last
 	items   []*engine.Item // chunk for the engine
@@ -76,13 +84,12 @@ type session struct {
 	kept                bool            // the state may hold more than the topics
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
-	follows             bool              // another instance works
-	savedEpoch, savedAt int64             // of the state on disk
-	lost                int64             // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
-	lostRefunds         int64             // likewise, and refunds with it that no decision tells of
-	topicIDs            map[string]string // of the topics written that are read back
-	rejoinedIDs         map[string]bool   // transactions that waited when the state was saved; nil: nobody asks
-	began               string            // names the run of progress records that this one belongs to
+	follows             bool            // another instance works
+	savedEpoch, savedAt int64           // of the state on disk
+	lost                int64           // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
+	lostRefunds         int64           // likewise, and refunds with it that no decision tells of
+	rejoinedIDs         map[string]bool // transactions that waited when the state was saved; nil: nobody asks
+	began               string          // names the run of progress records that this one belongs to
 }
 
 // sessionConfig is the pipeline's configuration with what New resolved of it.
@@ -97,6 +104,9 @@ type sessionConfig struct {
 	committed    func(*progress)
 	writer       writerID
 	host         string
+	sizes        *sizes                // what topics take
+	epoch        int64                 // that this process committed last
+	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
@@ -154,6 +164,7 @@ func (s *session) run(ctx context.Context) (err error) {
 
 func (s *session) close(stop func()) {
 	stop()
+	s.commitWork.Wait()
 	if s.reader != nil {
 		s.reader.wg.Wait()
 		s.reader.client.Close()
@@ -171,7 +182,8 @@ func (s *session) loop(ctx, work context.Context) error {
 	defer idle.Stop()
 	gauges := time.NewTicker(time.Second)
 	defer gauges.Stop()
-	s.commitStart = time.Now()
+	s.commitStart, s.ends.okAt = time.Now(), time.Now()
+	go s.watchTopics(work)
 	s.askEnds(work)
 	for {
 		moved := false
@@ -208,23 +220,11 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.askEnds(work)
 			s.leaveOut(time.Now())
 			s.tellLoss(s.cfg.now())
-			s.cfg.state(s.health())
+			s.cfg.state(s.health(work))
 			s.metrics.observe(s)
 			s.shedShadow()
 		}
 	}
-}
-
-// stuck is how long a commit may take before the service says that it isn't
-// ready. The client goes on trying meanwhile.
-const stuck = 5 * time.Second
-
-// health is why decisions aren't being committed.
-func (s *session) health() error {
-	if took := time.Since(s.commitStart); s.committing && took > stuck {
-		return fmt.Errorf("an epoch has been committing for %s: is Kafka away?", took.Round(time.Second))
-	}
-	return nil
 }
 
 // commitDue: something to write and an interval has passed, or a second has.
@@ -240,7 +240,6 @@ func (s *session) afterCommit(ctx context.Context, c committed) error {
 	s.committing = false
 	s.metrics.commits.Observe(c.took.Seconds())
 	if c.err != nil {
-		s.metrics.aborts.Inc()
 		return c.err
 	}
 	s.noteCommitted(c)

@@ -18,8 +18,8 @@ import (
 // of an epoch readable for sure, since its records and its progress are in
 // different partitions.
 
-// lookEvery is how often a standby looks for progress, at most.
-const lookEvery = 100 * time.Millisecond
+// followEvery is how often a standby looks for progress, at most.
+const followEvery = 100 * time.Millisecond
 
 // following is what a standby knows of the leader.
 type following struct {
@@ -69,7 +69,7 @@ func (s *session) standBy(ctx, work context.Context, r *recovery) error {
 
 // follow applies what the leader commits until there is none.
 func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
-	look := time.NewTicker(min(lookEvery, f.after/4+1))
+	look := time.NewTicker(min(followEvery, f.after/4+1))
 	defer look.Stop()
 	for {
 		for s.saveSome() {

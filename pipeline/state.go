@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"time"
 
@@ -147,8 +146,11 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if err := state.Progress.precedes(last); err != nil {
 		return nil, err
 	}
-	if !maps.Equal(state.Topics, s.topicIDs) {
-		return nil, fmt.Errorf("its topics of decisions and alerts have the ids %v, those of today %v: they were made anew", state.Topics, s.topicIDs)
+	if was, is := state.Topics[s.topics.Decisions], s.outputs[s.topics.Decisions]; was != is {
+		return nil, fmt.Errorf("its topic of decisions, %s, has the id %s, that of today %s: it was made anew", s.topics.Decisions, was, is)
+	}
+	if state.Topics[s.topics.Alerts] != s.outputs[s.topics.Alerts] {
+		state.Alerts = nil // offsets of another topic
 	}
 	scan := func(lo, hi []byte, each func(key, value []byte) error) error {
 		n := 0

@@ -36,11 +36,14 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	}
 	details, err := s.adm.ListTopics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("asking which topics there are: %w", err)
+		return nil, fmt.Errorf("asking which topics there are: %w", readError(err))
+	}
+	if err := s.nothingGone(ctx, details); err != nil {
+		return nil, err
 	}
 	var inputs []topicPlan
 	for _, st := range s.schema.Streams {
-		if st.Name == "refunds" || st.Name == "transactions" || readsStream(s.set, st.Name) {
+		if s.mustExist(st.Name) {
 			inputs = append(inputs, topicPlan{name: st.Topic, partitions: -1})
 		}
 	}
@@ -53,7 +56,7 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			continue
 		}
 		if d.Err != nil && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("asking for topic %s: %w", p.name, d.Err)
+			return nil, fmt.Errorf("asking for topic %s: %w", p.name, readError(d.Err))
 		}
 		if !s.cfg.createTopics {
 			missing = append(missing, p.name)
@@ -68,6 +71,9 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 				return nil, fatalf("topic %s is missing, and this user may not create it (%v): create it, or grant CREATE", p.name, err)
 			}
 			return nil, fmt.Errorf("creating topic %s: %w", p.name, err)
+		}
+		if resp.Err != nil {
+			continue // it was there: the broker that was asked before had just started
 		}
 		level := slog.LevelInfo
 		if i < len(inputs) {

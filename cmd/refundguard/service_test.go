@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -185,6 +187,24 @@ func TestServiceWaitsForKafka(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", s.Address()); err == nil {
 		t.Error("still listens after the end")
+	}
+}
+
+// What no waiting mends ends run with its exit code, and says what to do.
+func TestRunExitsWhereOnlyAPersonHelps(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "refunds", "transactions"), kfake.SeedTopics(5, "refundguard-progress"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	file := filepath.Join(t.TempDir(), "refundguard.yaml")
+	text := fmt.Sprintf("kafka: {seed_brokers: [%q]}\nrules: {dir: ../../rules/starter}\nhttp: {listen: \"127.0.0.1:0\"}\n", cluster.ListenAddrs()[0])
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := runCommand(t, "run", "-c", file)
+	if r.code != exitProblems || !strings.Contains(r.err, "Name another as topics.progress") {
+		t.Errorf("exit %d: %s", r.code, r.err)
 	}
 }
 

@@ -22,7 +22,8 @@ type reserved struct {
 
 // Emit takes one decision. It runs on worker w, at the same time as those of
 // the other workers; d and res are valid during the call only. i is the
-// refund's index in what Decide was given.
+// refund's index in what Decide was given. It may turn an approval into a
+// review.
 type Emit func(w, i int, d *event.Decision, res *rules.Result)
 
 // Shed says whether shadow rules, and the values that only they ask for, are left
@@ -81,10 +82,10 @@ func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Resul
 		e.reserve(it)
 	}
 	e.describe(wk, it, in.Original, res)
+	emit(d, res) // which may hold an approval, after all
 	if e.derived.any() {
 		wk.decided = append(wk.decided, derived{it, Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: slices.Clone(res.Hits)}})
 	}
-	emit(d, res)
 }
 
 // reservedFor is what is already refunded of the transaction that a refund
