@@ -75,7 +75,7 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 		t := cfg.Topics
 		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), append(topics, t.Approved, t.Decisions, t.Status, t.Alerts, t.DeadLetters, t.Cases, t.Progress)...)
 	}()
-	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed), topics)
+	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed, o.Hot), topics)
 	if err != nil {
 		return r, fmt.Errorf("filling the topics: %w", err)
 	}

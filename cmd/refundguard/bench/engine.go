@@ -35,6 +35,7 @@ type Result struct {
 type Options struct {
 	Events  int
 	Seed    uint64
+	Hot     float64   // share of the events that one merchant has on top of the job's
 	Profile io.Writer // where a CPU profile of what is measured goes; nil: none
 }
 
@@ -104,7 +105,7 @@ func Engine(ctx context.Context, o Options) (Result, error) {
 	}
 	all := make([]gateEvent, 0, o.Events)
 	refunds := 0
-	for g := newGate(o.Events, o.Seed); ; {
+	for g := newGate(o.Events, o.Seed, o.Hot); ; {
 		e, ok := g.next()
 		if !ok {
 			break

@@ -59,13 +59,14 @@ type gate struct {
 	made     uint64
 	refunds  uint64
 	repeat   payment // refunded last
+	hot      float64 // share of all events that one more merchant has
 }
 
-func newGate(n int, seed uint64) *gate {
+func newGate(n int, seed uint64, hot float64) *gate {
 	r := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	return &gate{rand: r, n: n, step: float64(30*24*time.Hour/time.Millisecond) / float64(n),
 		customer: rand.NewZipf(r, 1.1, 1, gateCustomers-1), merchant: rand.NewZipf(r, 1.2, 1, gateMerchants-1),
-		device: rand.NewZipf(r, 1.1, 1, gateShared-1), recent: make([]payment, max(1000, n/6))}
+		device: rand.NewZipf(r, 1.1, 1, gateShared-1), recent: make([]payment, max(1000, n/6)), hot: hot}
 }
 
 // next returns the next event; ok is false after the last.
@@ -86,6 +87,9 @@ var gateStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func (g *gate) payment(at time.Time) gateEvent {
 	p := payment{number: g.made + 1, customer: g.customer.Uint64() * 7919 % gateCustomers, merchant: g.merchant.Uint64() * 7919 % gateMerchants,
 		cents: uint64(math.Round(100 * min(5000, max(1, math.Exp(3.5+g.rand.NormFloat64()))))), instrument: 1}
+	if g.hot > 0 && g.rand.Float64() < g.hot {
+		p.merchant = gateMerchants
+	}
 	if g.rand.Float64() < 0.2 {
 		p.instrument = 2
 	}

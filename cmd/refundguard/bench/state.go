@@ -87,7 +87,7 @@ func perEvent(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func gateEvents(o Options) (all []gateEvent) {
-	for g := newGate(o.Events, o.Seed); ; {
+	for g := newGate(o.Events, o.Seed, o.Hot); ; {
 		e, ok := g.next()
 		if !ok {
 			return all
