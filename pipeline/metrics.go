@@ -13,39 +13,40 @@ import (
 // metrics are what Prometheus sees of the pipeline. All labels are bounded:
 // by the code, the configuration or the rule set.
 type metrics struct {
-	ready          prometheus.Gauge
-	balance        *prometheus.GaugeVec
-	decisions      *prometheus.CounterVec
-	degraded       prometheus.Counter
-	hits           *prometheus.CounterVec
-	ruleErrors     *prometheus.CounterVec
-	deadLetters    *prometheus.CounterVec
-	duplicates     *prometheus.CounterVec
-	unknownValues  *prometheus.CounterVec
-	refundsDeleted prometheus.Counter
-	shortRetention *prometheus.GaugeVec
-	applied        prometheus.Counter
-	late           prometheus.Histogram
-	commits        prometheus.Histogram
-	aborts         prometheus.Counter
-	restarts       prometheus.Counter
-	recovery       prometheus.Gauge
-	recoveryBehind prometheus.Gauge
-	leader         prometheus.Gauge
-	shedding       prometheus.Gauge
-	waiting        prometheus.Gauge
-	lag            *prometheus.GaugeVec
-	leftOut        *prometheus.GaugeVec
-	stateKeys      prometheus.Gauge
-	stateEvents    prometheus.Gauge
-	stateBytes     prometheus.Gauge
-	saves          prometheus.Histogram
-	savePause      prometheus.Histogram
-	savedAt        prometheus.Gauge
-	savedBytes     prometheus.Gauge
-	rulesetInfo    *prometheus.GaugeVec
-	rulesetLoaded  prometheus.Gauge
-	refusedRuleset prometheus.Gauge
+	ready           prometheus.Gauge
+	balance         *prometheus.GaugeVec
+	decisions       *prometheus.CounterVec
+	degraded        prometheus.Counter
+	hits            *prometheus.CounterVec
+	ruleErrors      *prometheus.CounterVec
+	deadLetters     *prometheus.CounterVec
+	duplicates      *prometheus.CounterVec
+	unknownValues   *prometheus.CounterVec
+	refundsDeleted  prometheus.Counter
+	shortRetention  *prometheus.GaugeVec
+	looseTimestamps *prometheus.GaugeVec
+	applied         prometheus.Counter
+	late            prometheus.Histogram
+	commits         prometheus.Histogram
+	aborts          prometheus.Counter
+	restarts        prometheus.Counter
+	recovery        prometheus.Gauge
+	recoveryBehind  prometheus.Gauge
+	leader          prometheus.Gauge
+	shedding        prometheus.Gauge
+	waiting         prometheus.Gauge
+	lag             *prometheus.GaugeVec
+	leftOut         *prometheus.GaugeVec
+	stateKeys       prometheus.Gauge
+	stateEvents     prometheus.Gauge
+	stateBytes      prometheus.Gauge
+	saves           prometheus.Histogram
+	savePause       prometheus.Histogram
+	savedAt         prometheus.Gauge
+	savedBytes      prometheus.Gauge
+	rulesetInfo     *prometheus.GaugeVec
+	rulesetLoaded   prometheus.Gauge
+	refusedRuleset  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -72,9 +73,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		duplicates:  counters("refundguard_duplicates_total", "Records that repeat an id with the same bytes.", "stream"),
 		unknownValues: counters("refundguard_unknown_values_total",
 			"Values of enum fields that the schema doesn't know; they are kept as read.", "stream", "field"),
-		shortRetention: gauges("refundguard_topic_retention_short", "1 where a topic that the program reads back keeps less than state.retention.", "topic"),
-		refundsDeleted: counter("refundguard_refunds_deleted_total", "Records of the refunds topic that were deleted before they were decided."),
-		applied:        counter("refundguard_records_applied_total", "Records entered into the state."),
+		looseTimestamps: gauges("refundguard_topic_timestamps_loose", "1 where producers may write timestamps of the far future.", "topic"),
+		shortRetention:  gauges("refundguard_topic_retention_short", "1 where a topic that the program reads back keeps less than state.retention.", "topic"),
+		refundsDeleted:  counter("refundguard_refunds_deleted_total", "Records of the refunds topic that were deleted before they were decided."),
+		applied:         counter("refundguard_records_applied_total", "Records entered into the state."),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_decision_delay_seconds",
 			Help:    "From a refund's Kafka timestamp to its decision.",
 			Buckets: []float64{.005, .01, .02, .03, .045, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600}}),
@@ -102,7 +104,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
-	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.refundsDeleted, m.applied, m.late,
+	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)

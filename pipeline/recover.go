@@ -49,7 +49,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
-	s.checkRetention(ctx)
+	s.checkSettings(ctx)
 	return s.openInputs(ctx, details)
 }
 

@@ -141,48 +141,6 @@ func (s *session) outputTopics() []topicPlan {
 	return plans
 }
 
-// checkRetention warns where the journal is kept shorter than refund ids must
-// be known: what it no longer holds can't be told apart after a restart.
-func (s *session) checkRetention(ctx context.Context) {
-	topic := s.topics.Decisions
-	s.checkCompacted(ctx)
-	configs, err := s.adm.DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		s.log.Debug("asking for the retention failed", "topic", topic, "error", err)
-		return
-	}
-	for _, rc := range configs {
-		for _, c := range rc.Configs {
-			ms, err := strconv.ParseInt(c.MaybeValue(), 10, 64)
-			if c.Key != "retention.ms" || err != nil {
-				continue
-			}
-			short := ms >= 0 && ms < s.cfg.State.Retention.Milliseconds()
-			s.metrics.shortRetention.WithLabelValues(topic).Set(map[bool]float64{true: 1}[short])
-			if short {
-				s.log.Warn("the journal is kept shorter than state.retention: raise its retention.ms", "topic", topic,
-					"retention", time.Duration(ms)*time.Millisecond, "state.retention", s.cfg.State.Retention)
-			}
-		}
-	}
-}
-
-// checkCompacted warns where the progress could be deleted by age.
-func (s *session) checkCompacted(ctx context.Context) {
-	configs, err := s.adm.DescribeTopicConfigs(ctx, s.topics.Progress)
-	if err != nil {
-		return
-	}
-	for _, rc := range configs {
-		for _, c := range rc.Configs {
-			if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
-				s.log.Warn("the progress topic is not compacted: after a long stop its last record would be gone, and with it all that is known of what was decided. Set cleanup.policy=compact",
-					"topic", s.topics.Progress, "cleanup.policy", c.MaybeValue())
-			}
-		}
-	}
-}
-
 // sleep waits, or returns ctx's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
