@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -31,6 +32,7 @@ type Deps struct {
 	CreateTopics    bool      // create what is missing
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer
+	Files           vfs.FS // where state.dir is; nil: this machine's disks
 }
 
 // Pipeline is one instance of the service's core. Several can run in one
@@ -122,7 +124,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		liveSince := time.Time{}
 		writer.Session++
-		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, reloads: reloads,
+		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, files: p.deps.Files, reloads: reloads,
 			writer: writer, succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {

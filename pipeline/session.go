@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -87,6 +88,7 @@ type sessionConfig struct {
 	Config
 	createTopics bool
 	options      []kgo.Opt
+	files        vfs.FS
 	reloads      <-chan reload
 	state        func(error) // nil: decisions are being made and committed
 	rules        func(*rules.Set)

@@ -102,12 +102,12 @@ func (s *session) stateDir() string {
 // be read.
 func (s *session) openStore(ctx context.Context) (*store.Store, error) {
 	for deadline := time.Now().Add(inUseTimeout); ; {
-		st, err := store.Open(s.stateDir(), s.log)
+		st, err := store.Open(s.cfg.files, s.stateDir(), s.log)
 		switch {
 		case st != nil:
 			return st, err
 		case errors.Is(err, store.ErrUnusable):
-			if st, readErr := store.OpenToRead(s.stateDir(), s.log); readErr == nil && st.Meta() != nil {
+			if st, readErr := store.OpenToRead(s.cfg.files, s.stateDir(), s.log); readErr == nil && st.Meta() != nil {
 				s.log.Error("the state is read, and can't be saved until the next start", "error", err.Error())
 				return st, nil
 			} else if st != nil {

@@ -47,13 +47,24 @@ type Store struct {
 	grown    map[string]*growth
 }
 
-// Open takes a folder, which it makes if there is none. What can't be read is
-// ErrDamaged, and a store that SetAside must be called on.
-func Open(dir string, log *slog.Logger) (*Store, error) { return open(dir, vfs.Default, log, false) }
+// Open takes a folder of the machine's disks, or of files if that isn't nil; it
+// makes it if there is none. What can't be read is ErrDamaged, and a store that
+// SetAside must be called on.
+func Open(files vfs.FS, dir string, log *slog.Logger) (*Store, error) {
+	return open(dir, orDefault(files), log, false)
+}
 
-// OpenToRead takes a folder that there is, and changes nothing in it.
-func OpenToRead(dir string, log *slog.Logger) (*Store, error) {
-	return open(dir, vfs.Default, log, true)
+// OpenToRead takes a folder that there is, as Open does, and changes nothing in
+// it.
+func OpenToRead(files vfs.FS, dir string, log *slog.Logger) (*Store, error) {
+	return open(dir, orDefault(files), log, true)
+}
+
+func orDefault(files vfs.FS) vfs.FS {
+	if files == nil {
+		return vfs.Default
+	}
+	return files
 }
 
 func open(dir string, files vfs.FS, log *slog.Logger, readOnly bool) (*Store, error) {
