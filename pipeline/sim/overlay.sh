@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # overlay.sh DIR makes, in DIR, what `go build -overlay DIR/overlay.json` needs
-# for a program that is scheduled by a seed: copies of four files of the
+# for a program that is scheduled by a seed: copies of some files of the
 # toolchain's own runtime, changed in a few lines. Goroutines of a synctest
 # bubble then draw all that Go leaves to chance (the order of select, of maps
 # and of timers, math/rand, who runs next) from one generator, seeded by
@@ -76,6 +76,8 @@ func simRandn(n uint32) uint32 {
 GO
 change select.go '		j := cheaprandn(uint32(norder + 1))' '		j := simRandn(uint32(norder + 1))'
 change time.go '			t.rand = cheaprand()' '			t.rand = simRandn(1 << 30)'
+# Who waits for a mutex of one that waits for the bubble's time, waits for that.
+change runtime2.go '	waitReasonSyncCondWait:          true,' '	waitReasonSyncCondWait: true, waitReasonSyncMutexLock: true, waitReasonSyncRWMutexRLock: true, waitReasonSyncRWMutexLock: true,'
 # A mutex changes its ways after a millisecond of the machine's time.
 change sema.go 'func internal_sync_nanotime() int64 {' 'func internal_sync_nanotime() int64 {
 	if bubbled() {

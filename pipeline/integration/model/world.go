@@ -13,6 +13,10 @@ type World struct {
 	Sent  []Sent // in event-time order
 	Model *Model
 	Rules string // the rule file
+
+	// Degrades says that partitions may have been left out: what a decision then
+	// says isn't known, but that it is degraded and doesn't approve.
+	Degrades bool
 }
 
 // Sent is one record for an input topic.
