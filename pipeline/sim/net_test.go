@@ -356,11 +356,17 @@ func (h *host) dial(ctx context.Context, _, at string) (net.Conn, error) {
 	n := h.net
 	n.mu.Lock()
 	to, away, dead := n.listeners[at], n.away[at].After(time.Now()), h.dead
-	wait := time.Duration(n.rng.Int64N(int64(h.lag) + 1))
+	wait := time.Millisecond + time.Duration(n.rng.Int64N(int64(h.lag)+1))
 	if held := time.Until(h.held[toBroker]); held > wait {
 		wait = held
 	}
 	n.mu.Unlock()
+	// A client that is refused asks again at once.
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	switch {
 	case to == nil:
 		return nil, fmt.Errorf("nobody listens at %s", at)
@@ -368,11 +374,6 @@ func (h *host) dial(ctx context.Context, _, at string) (net.Conn, error) {
 		return nil, errors.New("this host is dead")
 	case away && !h.spared:
 		return nil, syscall.ECONNREFUSED
-	}
-	select {
-	case <-time.After(wait):
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 	l := &link{host: h, address: at, keys: map[uint32]int16{}}
 	for dir := range l.half {

@@ -29,11 +29,11 @@ var ownRules = []string{
   - {id: sim-hits, mode: shadow, action: reject, on_missing: skip, when: 'hits.by(customer_id).within("13d").count() > 2'}
 `,
 	`rules:
-  - {id: sim-greatest, mode: shadow, score: 10, on_missing: skip, when: 'refunds.by(customer_id, currency).within("13d").max(amount) < amount'}
+  - {id: sim-greatest, mode: shadow, score: 10, on_missing: skip, when: 'refunds.by(customer_id).within("13d").max(amount) < amount'}
   - {id: sim-paid, mode: shadow, action: alert, on_missing: skip, when: 'transactions.by(instrument_id).within("13d").count() > 3'}
 `,
 	`rules:
-  - {id: sim-payment, on: transactions, action: alert, severity: low, on_missing: skip, when: 'transactions.by(customer_id, currency).within("13d").count() > 1'}
+  - {id: sim-payment, on: transactions, action: alert, severity: low, on_missing: skip, when: 'transactions.by(customer_id).within("13d").count() > 1'}
   - {id: sim-hits, mode: shadow, action: reject, on_missing: skip, when: 'hits.by(customer_id).within("13d").count() > 2'}
 `,
 }

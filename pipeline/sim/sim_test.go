@@ -150,10 +150,10 @@ func (s *sim) run() {
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
-		s.feed(60+s.rng.IntN(240), s.world.Step)
+		s.feed(60+s.rng.IntN(500), s.world.Step)
 	}()
 	s.start(s.machines[0], s.cfg)
-	s.chaos(3 + s.rng.IntN(10))
+	s.chaos(3 + s.rng.IntN(18))
 	<-fed
 	s.feed(1<<30, s.world.Rest)
 	s.healing.Wait()
