@@ -72,6 +72,10 @@ var faults = []struct {
 		d.set(0, true)
 		s.later(s.upTo(20*time.Second), func() { d.set(0, false) })
 	}},
+	{"webhook sink killed", 2, func(s *sim, i *instance) { s.hook.restart(true) }},
+	{"webhook sink stopped", 1, func(s *sim, i *instance) { s.hook.restart(false) }},
+	{"webhook sink cut off", 1, func(s *sim, i *instance) { s.hook.cutOff() }},
+	{"receiver fails", 3, func(s *sim, i *instance) { s.hook.fail() }},
 	{"reload", 4, func(s *sim, i *instance) { s.reload() }},
 }
 

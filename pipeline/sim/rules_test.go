@@ -91,6 +91,14 @@ func (t topics) ReadCommitted(topic string) []*kgo.Record {
 		for i, r := range all {
 			all[i] = withoutOwn(t.s, r)
 		}
+	case "dead-letters": // the service's, not the webhooks'
+		kept := all[:0]
+		for _, r := range all {
+			if deadFrom(r) != "alerts" {
+				kept = append(kept, r)
+			}
+		}
+		return kept
 	case "alerts":
 		kept := all[:0]
 		for _, r := range all {
@@ -101,6 +109,16 @@ func (t topics) ReadCommitted(topic string) []*kgo.Record {
 		return kept
 	}
 	return all
+}
+
+// deadFrom is the topic that a dead letter was read from.
+func deadFrom(r *kgo.Record) string {
+	for _, h := range r.Headers {
+		if h.Key == "__connect.errors.topic" {
+			return string(h.Value)
+		}
+	}
+	return ""
 }
 
 // withoutOwn is a decision as it were without the simulation's own rules.

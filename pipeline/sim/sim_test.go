@@ -38,6 +38,7 @@ type sim struct {
 	brokers  []string
 	machines []*machine
 	world    *model.Disorder
+	hook     *hook // nil: without webhooks
 	checker  *host
 	log      *log
 
@@ -53,20 +54,22 @@ type sim struct {
 
 // result is what is told of a seed.
 type result struct {
-	Seed      uint64         `json:"seed"`
-	Hash      string         `json:"hash"` // of all that is in Kafka, and of the log
-	Faults    map[string]int `json:"faults"`
-	Virtual   time.Duration  `json:"virtual_ns"`
-	Records   int            `json:"records"`
-	Decisions int            `json:"decisions"`
-	Degraded  int            `json:"degraded"`
-	Starts    int64          `json:"starts"`
-	GaveWay   int            `json:"gave_way"`
-	Frames    int64          `json:"frames"`
-	Lost      int            `json:"lost"`
-	Doubled   int            `json:"doubled"`
-	Certain   bool           `json:"certain"`
-	Passed    bool           `json:"passed"`
+	Seed        uint64         `json:"seed"`
+	Hash        string         `json:"hash"` // of all that is in Kafka, and of the log
+	Faults      map[string]int `json:"faults"`
+	Virtual     time.Duration  `json:"virtual_ns"`
+	Records     int            `json:"records"`
+	Decisions   int            `json:"decisions"`
+	Degraded    int            `json:"degraded"`
+	Starts      int64          `json:"starts"`
+	GaveWay     int            `json:"gave_way"`
+	Frames      int64          `json:"frames"`
+	Alerts      int            `json:"alerts"`      // that webhooks were to deliver
+	Undelivered int            `json:"undelivered"` // of them, dead letters
+	Lost        int            `json:"lost"`
+	Doubled     int            `json:"doubled"`
+	Certain     bool           `json:"certain"`
+	Passed      bool           `json:"passed"`
 }
 
 // locked is a source for several goroutines.
@@ -125,6 +128,9 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 	s.world = model.NewDisorder(strange, seed, partitions)
 	strange.World.Degrades = !s.certain
 	s.createTopics(partitions)
+	if s.coin() {
+		s.hook = newHook(s)
+	}
 	for n := range 2 + s.rng.IntN(2) {
 		s.newMachine(fmt.Sprintf("m%d", n))
 	}
@@ -153,6 +159,9 @@ func (s *sim) run() {
 		s.feed(60+s.rng.IntN(500), s.world.Step)
 	}()
 	s.start(s.machines[0], s.cfg)
+	if s.hook != nil {
+		s.hook.start()
+	}
 	s.chaos(3 + s.rng.IntN(18))
 	<-fed
 	s.feed(1<<30, s.world.Rest)
@@ -178,13 +187,18 @@ func (s *sim) run() {
 	s.drain()
 	stop()
 	s.end()
+	if s.hook != nil {
+		s.hook.drain()
+	}
 	s.check()
 }
 
 // feed writes so many records of the world, or what next still has. Each step
 // is acknowledged before the next.
 func (s *sim) feed(n int, next func(int) []*kgo.Record) {
-	options := append(s.options(s.net.host("feeder", 2*time.Millisecond)), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	host := s.net.host("feeder", 2*time.Millisecond)
+	host.spared = true
+	options := append(s.options(host), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	transactional := s.rng.IntN(3) == 0
 	if transactional {
 		options = append(options, kgo.TransactionalID("feeder"))

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -194,11 +195,22 @@ func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		Logger:                      stuck,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { log.Error("state on disk", "error", err.Error()) },
+			BackgroundError: quietly(log),
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				log.Error("state on disk is damaged", "error", info.Details.Error())
 			},
 		},
+	}
+}
+
+// quietly tells of errors in the background, each once until there is another:
+// they repeat while the disk is full.
+func quietly(log *slog.Logger) func(error) {
+	var said atomic.Value
+	return func(err error) {
+		if said.Swap(err.Error()) != err.Error() {
+			log.Error("state on disk", "error", err.Error())
+		}
 	}
 }
 
