@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"math/rand/v2"
@@ -125,6 +126,9 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 	strange := model.NewStrange(t, s.modelRules, seed)
 	strange.NoTies, strange.Step = true, []time.Duration{time.Minute, 90 * time.Minute}[s.rng.IntN(2)]
 	strange.Customers, strange.Devices = 2+s.rng.IntN(60), 1+s.rng.IntN(20)
+	if s.coin() {
+		strange.Lag = s.skew
+	}
 	s.world = model.NewDisorder(strange, seed, partitions)
 	strange.World.Degrades = !s.certain
 	s.createTopics(partitions)
@@ -135,6 +139,19 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 		s.newMachine(fmt.Sprintf("m%d", n))
 	}
 	return s
+}
+
+// skew is by how much a producer's clock goes wrong.
+func (s *sim) skew() time.Duration {
+	switch s.rng.IntN(8) {
+	case 0:
+		return s.upTo(300 * 24 * time.Hour)
+	case 1, 2:
+		return s.upTo(time.Hour)
+	case 3:
+		return -s.upTo(4 * time.Minute)
+	}
+	return 250 * time.Millisecond
 }
 
 func (s *sim) createTopics(partitions int32) {
@@ -328,6 +345,7 @@ func (s *sim) check() {
 	if s.payments {
 		s.checkPayments()
 	}
+	s.checkProgress()
 	s.result.Lost, s.result.Doubled, s.result.Decisions = c.Lost, c.Doubled, len(c.Decisions)
 	for _, d := range c.Decisions {
 		if d.Degraded {
@@ -350,6 +368,32 @@ func (s *sim) check() {
 func write(h hash.Hash, parts ...any) {
 	for _, p := range parts {
 		fmt.Fprintf(h, "%q\x00", fmt.Sprint(p))
+	}
+}
+
+// checkProgress wants no commit to go back behind another.
+func (s *sim) checkProgress() {
+	read, decided := int64(0), map[int]int64{}
+	for _, r := range s.read("refundguard-progress") {
+		var p model.Progress
+		if err := json.Unmarshal(r.Value, &p); err != nil {
+			s.t.Fatalf("progress %s: %v", r.Value, err)
+		}
+		if p.Balance.Read < read {
+			s.t.Errorf("at offset %d of the progress the balance goes back from %d refunds to %d", r.Offset, read, p.Balance.Read)
+		}
+		read = p.Balance.Read
+		for _, st := range p.Streams {
+			if st.Topic != "refunds" {
+				continue // transactions are decided while there are rules on them
+			}
+			for id, part := range st.Partitions {
+				if part.Decided < decided[id] {
+					s.t.Errorf("at offset %d of the progress refunds partition %d goes back from %d to %d", r.Offset, id, decided[id], part.Decided)
+				}
+				decided[id] = part.Decided
+			}
+		}
 	}
 }
 
