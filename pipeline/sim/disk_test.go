@@ -70,8 +70,12 @@ func (d *disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: 1 << 40}, nil
 }
 
-// set makes the disk slow or full, or well again.
+// set makes the disk slow or full, or well again. What waits for a disk holds
+// mutexes, and only the overlay lets time pass for those who wait for these.
 func (d *disk) set(slow time.Duration, full bool) {
+	if !isExact() {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.slow, d.full = slow, full

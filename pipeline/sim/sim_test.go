@@ -101,6 +101,9 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 	s.certain, s.payments = s.rng.IntN(5) > 0, s.coin()
 
 	n := 1 + s.rng.IntN(3)
+	if !isExact() {
+		n = 1 // a client of more waits for its own mutexes while it waits for an answer
+	}
 	ports := []int{9092, 9093, 9094}[:n]
 	for _, port := range ports {
 		s.brokers = append(s.brokers, fmt.Sprintf("127.0.0.1:%d", port))
