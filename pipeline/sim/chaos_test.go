@@ -61,6 +61,7 @@ var faults = []struct {
 		s.net.leave(s.brokers[s.rng.IntN(len(s.brokers))], s.upTo(8*time.Second))
 	}},
 	{"broker error", 5, (*sim).brokerError},
+	{"ends unknown", 5, (*sim).endsUnknown},
 	{"slow disk", 3, func(s *sim, i *instance) {
 		d := i.machine.disk
 		d.set(s.upTo(400*time.Millisecond), false)
@@ -166,6 +167,18 @@ func (s *sim) zombie(i *instance) {
 	}
 	if s.rng.IntN(4) > 0 {
 		s.startLater(s.upTo(stall))
+	}
+}
+
+// endsUnknown has nobody learn where a topic ends, so that refunds wait, and are
+// in the state that is saved.
+func (s *sim) endsUnknown(i *instance) {
+	topic := []string{"transactions", "refunds"}[s.rng.IntN(2)]
+	h := s.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: topic, Err: kerr.LeaderNotAvailable, Count: -1})
+	s.later(s.upTo(8*time.Second), h.Remove)
+	if s.coin() {
+		time.Sleep(s.upTo(10 * time.Second))
+		s.killThen(i, s.coin())
 	}
 }
 
