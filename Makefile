@@ -4,6 +4,7 @@
 GO       ?= go
 FUZZTIME ?= 30s
 ARGS     ?=
+SEEDS    ?= 200
 
 # The race detector needs a C compiler. Without one, tests run all the same.
 RACE := $(shell command -v "$${CC:-gcc}" >/dev/null 2>&1 && echo -race)
@@ -13,7 +14,7 @@ BROKER := $$($(GO) list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImp
 	| awk '/pipeline\/kafkatest/ {print $$NF}')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check lint bench fault fault-long fuzz fuzz-long clean
+.PHONY: help demo build test check lint bench sim fault fault-long fuzz fuzz-long clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,12 @@ lint: ## formatting, vet, staticcheck
 
 bench: build ## speed of the engine alone, and through a broker
 	./bin/refundguard bench $(ARGS)
+
+# Each seed is a process of its own. A report of 1,000 seeds and more is kept.
+sim: ## simulations of the core, scheduled by seeds: SEEDS=1000, SEED=7 for one (pipeline/sim)
+	$(GO) test ./pipeline/sim -run 'TestSeeds$(if $(SEED),,|TestReplay)' -count=1 -v -timeout 24h -args -exact \
+		$(if $(SEED),-seed $(SEED),-seeds $(SEEDS)) -report $(CURDIR)/bin/sim $(ARGS)
+	@if [ -z "$(SEED)" ] && [ $(SEEDS) -ge 1000 ]; then cp bin/sim/report.md pipeline/sim/report.md; fi
 
 # Both break the program that is shipped, on the real Kafka. They end in time
 # whatever happens: no fault begins after -for, and waiting is bounded.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -84,7 +85,8 @@ func mayImport(from, to string) bool {
 }
 
 func TestImportsPointOneWay(t *testing.T) {
-	const kafkatest, integration = module + "/pipeline/kafkatest", module + "/pipeline/integration"
+	const kafkatest = module + "/pipeline/kafkatest"
+	together := []string{module + "/pipeline/integration", module + "/pipeline/sim"} // tests of everything together
 	for _, p := range packages(t) {
 		from := room(p.ImportPath)
 		if from == "" {
@@ -101,8 +103,8 @@ func TestImportsPointOneWay(t *testing.T) {
 				t.Errorf("%s imports %s, which is for tests", p.ImportPath, to)
 			}
 		}
-		if p.ImportPath == integration {
-			continue // tests of everything together
+		if slices.Contains(together, p.ImportPath) {
+			continue
 		}
 		for _, to := range append(p.TestImports, p.XTestImports...) {
 			if to != kafkatest && !mayImport(from, room(to)) {

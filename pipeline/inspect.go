@@ -63,7 +63,7 @@ func OpenState(cfg Config, log *slog.Logger) (*State, error) {
 	if _, err := os.Stat(filepath.Join(cfg.stateDir(), "db")); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", cfg.stateDir(), ErrNoState)
 	}
-	st, err := store.OpenToRead(cfg.stateDir(), log)
+	st, err := store.OpenToRead(nil, cfg.stateDir(), log)
 	if errors.Is(err, store.ErrInUse) {
 		return nil, fmt.Errorf("%w: end it first, or look at a copy of the folder", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -33,6 +34,8 @@ type Deps struct {
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer
 	Now             func() time.Time // the machine's clock, for what is stamped with it; nil: time.Now
+	Host            string           // names this process to people; "": the machine and the process id
+	Files           vfs.FS           // where state.dir is; nil: this machine's disks
 }
 
 // Pipeline is one instance of the service's core. Several can run in one
@@ -131,8 +134,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		txnID += "-observe"
 	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
-	host, _ := os.Hostname()
-	host = fmt.Sprintf("%s:%d", host, os.Getpid())
+	host := p.deps.Host
+	if host == "" {
+		machine, _ := os.Hostname()
+		host = fmt.Sprintf("%s:%d", machine, os.Getpid())
+	}
 	sizes := newSizes()
 	var succeeded *writerID
 	said, wasLive, cluster := "", false, ""
@@ -141,7 +147,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		liveSince := time.Time{}
 		writer.Session++
-		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, reloads: reloads,
+		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, files: p.deps.Files, reloads: reloads,
 			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {

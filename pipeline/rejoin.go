@@ -79,7 +79,7 @@ func (s *session) diverged() error {
 	}
 	s.saver.close()
 	s.saver = nil
-	st, err := store.Open(s.cfg.stateDir(), s.log)
+	st, err := store.Open(s.cfg.files, s.cfg.stateDir(), s.log)
 	if st != nil {
 		err = errors.Join(st.SetAside(), st.Close())
 	}

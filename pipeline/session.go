@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -98,6 +99,7 @@ type sessionConfig struct {
 	createTopics bool
 	options      []kgo.Opt
 	now          func() time.Time // stamps what is written; intervals are measured, whatever the clock does
+	files        vfs.FS
 	reloads      <-chan reload
 	state        func(error) // nil: decisions are being made and committed
 	rules        func(*rules.Set)

@@ -102,12 +102,12 @@ func (c *Config) stateDir() string {
 // be read.
 func (s *session) openStore(ctx context.Context) (*store.Store, error) {
 	for deadline := time.Now().Add(inUseTimeout); ; {
-		st, err := store.Open(s.cfg.stateDir(), s.log)
+		st, err := store.Open(s.cfg.files, s.cfg.stateDir(), s.log)
 		switch {
 		case st != nil:
 			return st, err
 		case errors.Is(err, store.ErrUnusable):
-			if st, readErr := store.OpenToRead(s.cfg.stateDir(), s.log); readErr == nil && st.Meta() != nil {
+			if st, readErr := store.OpenToRead(s.cfg.files, s.cfg.stateDir(), s.log); readErr == nil && st.Meta() != nil {
 				s.log.Error("the state is read, and can't be saved until the next start", "error", err.Error())
 				return st, nil
 			} else if st != nil {

@@ -75,6 +75,32 @@ func (s *Series) Text(e *event.Event, column int) string {
 	return e.Str(s.Columns[column].slot)
 }
 
+// Keeping is the series with other columns, of which only Field and Kind count.
+// False: an event of its stream has no such field, or one of another type.
+func (s *Series) Keeping(columns []Column) (*Series, bool) {
+	kept := *s
+	kept.Columns = make([]Column, len(columns))
+	for i, c := range columns {
+		if c.Kind == ColumnFault {
+			kept.Columns[i] = Column{Field: c.Field, Kind: c.Kind}
+			if s.where == nil {
+				return nil, false
+			}
+			continue
+		}
+		slot := s.Stream.Slot(c.Field)
+		if slot < 0 {
+			return nil, false
+		}
+		t := s.Stream.Fields[slot].Type
+		if c.Kind != ColumnHash && c.Kind != columnOf(t) {
+			return nil, false
+		}
+		kept.Columns[i] = Column{Field: c.Field, Kind: c.Kind, slot: slot, typ: t}
+	}
+	return &kept, true
+}
+
 // Values writes the event's columns to dst, which must be as long as Columns.
 // Bit c of present says that column c has a value. A ColumnText is written as 0:
 // the caller puts there what its store has for Text.

@@ -81,9 +81,9 @@ func TestFaults(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the load can't be written")
 	}
-	r.drain(load.strange.World)
+	r.drain(load.Strange.World)
 	r.listen()
-	verdict := model.Compare(t, cluster, load.strange.World)
+	verdict := model.Compare(t, cluster, load.Strange.World)
 	rep.judge(t, load, verdict)
 }
 

@@ -72,8 +72,8 @@ func (r *report) add(e event) { r.Faults = append(r.Faults, e) }
 
 // judge enters the verdict.
 func (r *report) judge(t *testing.T, l *load, c *model.Comparison) {
-	w := l.strange.World
-	r.Written.Records, r.Written.OutOfOrder = l.written.Load(), l.late.Load()
+	w := l.Strange.World
+	r.Written.Records, r.Written.OutOfOrder = l.written.Load(), l.Late.Load()
 	r.Written.Refunds, r.Written.Duplicates = w.Count("refunds", ""), w.Count("refunds", model.IsDuplicate)
 	r.Written.DeadLettered = r.Written.Refunds - r.Written.Duplicates - w.Count("refunds", model.IsEvent)
 	r.Decisions, r.Lost, r.Doubled = len(c.Decisions), c.Lost, c.Doubled

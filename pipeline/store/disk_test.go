@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -95,6 +98,43 @@ func TestOpenOnADiskThatFails(t *testing.T) {
 			}
 			_ = s.Close()
 		}
+	}
+}
+
+// The database tries again at once what a full disk refused, for ever: it is made
+// to wait, and says the same only once.
+func TestAFullDiskIsNotTriedWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.err = syscall.ENOSPC
+		fs := careful{d, nil}
+		f, err := fs.Create("a", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.left.Store(0)
+		for what, try := range map[string]func() error{
+			"making a file": func() error { _, err := fs.Create("b", vfs.WriteCategoryUnspecified); return err },
+			"writing":       func() error { _, err := f.Write([]byte("x")); return err },
+		} {
+			before := time.Now()
+			if err := try(); !errors.Is(err, syscall.ENOSPC) || time.Since(before) < 50*time.Millisecond {
+				t.Errorf("%s: %v after %v", what, err, time.Since(before))
+			}
+		}
+		d.left.Store(-1)
+		before := time.Now()
+		if _, err := f.Write([]byte("x")); err != nil || time.Since(before) > 0 {
+			t.Errorf("on a disk that is well, writing gives %v after %v", err, time.Since(before))
+		}
+	})
+	var said bytes.Buffer
+	tell := quietly(slog.New(slog.NewTextHandler(&said, nil)))
+	for _, text := range []string{"full", "full", "broken", "full"} {
+		tell(errors.New(text))
+	}
+	if n := strings.Count(said.String(), "\n"); n != 3 {
+		t.Errorf("%d lines:\n%s", n, said.String())
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,13 +48,24 @@ type Store struct {
 	grown    map[string]*growth
 }
 
-// Open takes a folder, which it makes if there is none. What can't be read is
-// ErrDamaged, and a store that SetAside must be called on.
-func Open(dir string, log *slog.Logger) (*Store, error) { return open(dir, vfs.Default, log, false) }
+// Open takes a folder of the machine's disks, or of files if that isn't nil; it
+// makes it if there is none. What can't be read is ErrDamaged, and a store that
+// SetAside must be called on.
+func Open(files vfs.FS, dir string, log *slog.Logger) (*Store, error) {
+	return open(dir, orDefault(files), log, false)
+}
 
-// OpenToRead takes a folder that there is, and changes nothing in it.
-func OpenToRead(dir string, log *slog.Logger) (*Store, error) {
-	return open(dir, vfs.Default, log, true)
+// OpenToRead takes a folder that there is, as Open does, and changes nothing in
+// it.
+func OpenToRead(files vfs.FS, dir string, log *slog.Logger) (*Store, error) {
+	return open(dir, orDefault(files), log, true)
+}
+
+func orDefault(files vfs.FS) vfs.FS {
+	if files == nil {
+		return vfs.Default
+	}
+	return files
 }
 
 func open(dir string, files vfs.FS, log *slog.Logger, readOnly bool) (*Store, error) {
@@ -183,11 +195,22 @@ func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		Logger:                      stuck,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { log.Error("state on disk", "error", err.Error()) },
+			BackgroundError: quietly(log),
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				log.Error("state on disk is damaged", "error", info.Details.Error())
 			},
 		},
+	}
+}
+
+// quietly tells of errors in the background, each once until there is another:
+// they repeat while the disk is full.
+func quietly(log *slog.Logger) func(error) {
+	var said atomic.Value
+	return func(err error) {
+		if said.Swap(err.Error()) != err.Error() {
+			log.Error("state on disk", "error", err.Error())
+		}
 	}
 }
 

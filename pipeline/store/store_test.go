@@ -19,7 +19,7 @@ import (
 
 func open(t *testing.T, dir string) (*store.Store, error) {
 	t.Helper()
-	return store.Open(dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return store.Open(nil, dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 func mustOpen(t *testing.T, dir string) *store.Store {

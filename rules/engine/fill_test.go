@@ -210,7 +210,9 @@ func TestAFilledSeriesIsWhatItWouldHaveBeen(t *testing.T) {
 	})
 }
 
-// Expressions that stay keep their history whatever is added beside them.
+// Expressions that stay keep their history whatever is added beside them, by a
+// reload, a start with other rules, or a start before what a reload added is
+// filled.
 func TestAReloadKeepsWhatItHas(t *testing.T) {
 	schema := event.Builtin()
 	rule := func(id, when string) string {
@@ -233,7 +235,8 @@ func TestAReloadKeepsWhatItHas(t *testing.T) {
 			from, to := loadSet(t, schema, "rules:\n"+c.from), loadSet(t, schema, "rules:\n"+c.to)
 			rapid.Check(t, func(t *rapid.T) {
 				m := newMachine(t, schema, from, 2, 0)
-				defer m.e.Close()
+				m.e.Track()
+				defer func() { m.e.Close() }()
 				n := 0
 				decide := func(minute int) (d *event.Decision) {
 					n++
@@ -242,7 +245,26 @@ func TestAReloadKeepsWhatItHas(t *testing.T) {
 				}
 				decide(0)
 				decide(1)
-				m.e.SetRules(to)
+				restart := func() {
+					d := &disk{parts: map[string][][]byte{}}
+					sv := m.e.StartSave(noExpiry)
+					copied, _ := m.e.CopySome(sv, 1<<20)
+					d.save(sv, copied)
+					m.e.Close()
+					m.e = newMachine(t, schema, to, 3, 0).e
+					if err := m.e.Restore(d.head, noExpiry, d.scan); err != nil {
+						t.Fatal(err)
+					}
+				}
+				switch rapid.SampledFrom([]string{"reload", "start", "reload, start"}).Draw(t, "how") {
+				case "reload":
+					m.e.SetRules(to)
+				case "start":
+					restart()
+				default:
+					m.e.SetRules(to)
+					restart()
+				}
 				d := decide(2)
 				if len(d.Warming) != c.warming {
 					t.Fatalf("warming %q", d.Warming)

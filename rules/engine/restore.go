@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/rules/window"
 )
@@ -26,8 +28,10 @@ func hashOf[T string | []byte](b T) uint64 { return xxh3.HashString(string(b)) }
 // error. Several run at the same time.
 type Scan func(lo, hi []byte, each func(key, value []byte) error) error
 
-// Restore enters a saved state into an engine that is new. Series that the saved
-// state hasn't are left as a reload would: see Filling. now is as of StartSave.
+// Restore enters a saved state into an engine that is new. It is as if its rules
+// came by a reload: an expression that was there keeps its history, and series
+// that the saved state hasn't are left to be filled: see SetRules and Filling.
+// now is as of StartSave.
 // After an error the engine is good for nothing.
 func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 	var h header
@@ -41,26 +45,17 @@ func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 		return fmt.Errorf("%w: it was made with other fields of streams", ErrSaved)
 	}
 	e.newest, e.received, e.earliest, e.nextID, e.forgot = h.Newest, h.Received, h.Earliest, h.NextID, h.Forgot
-	e.saved = map[int]bool{}
+	e.saved, e.stores = map[int]bool{}, nil
 	for i := range h.Stores {
 		e.saved[h.Stores[i].ID] = true
+		if s := e.savedStore(&h.Stores[i]); s != nil {
+			e.stores = append(e.stores, s)
+		}
 	}
+	e.SetRules(e.set)
 	byID := map[uint32]*store{}
 	for _, s := range e.stores {
-		have := h.match(s)
-		if have == nil {
-			s.id = e.nextID
-			e.nextID++
-			if e.newest != math.MinInt64 {
-				s.since, s.filling = e.newest, true
-			}
-			continue
-		}
-		s.id, s.since, s.spec = have.ID, have.Since, have.Spec
 		byID[uint32(s.id)] = s
-		for w := range s.shards {
-			s.shards[w] = window.New(s.spec)
-		}
 	}
 	if e.forgot == nil {
 		e.forgot = map[int]int64{}
@@ -79,6 +74,30 @@ func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 		e.Track()
 	}
 	return nil
+}
+
+// savedStore is a saved store, still empty; nil for one that is of no use.
+func (e *Engine) savedStore(have *savedStore) *store {
+	i := slices.IndexFunc(e.set.Series, func(s rules.Series) bool { return s.Name == have.Series })
+	if i < 0 || have.Filling {
+		return nil
+	}
+	columns := make([]rules.Column, len(have.Columns))
+	for j, c := range have.Columns {
+		columns[j] = rules.Column{Field: c.Field, Kind: rules.ColumnKind(c.Kind)}
+	}
+	kept, ok := e.set.Series[i].Keeping(columns)
+	if !ok || len(columns) > window.MaxColumns || have.Spec.Columns != len(columns) || have.Spec.Horizon < 0 || have.Spec.Exact < 0 || have.Spec.DistinctExact < 0 {
+		return nil
+	}
+	if plain, texts, _ := masks(kept.Columns); plain != have.Spec.Plain || texts != have.Spec.Texts {
+		return nil
+	}
+	s := &store{def: &e.set.Series[i], columns: kept, spec: have.Spec, since: have.Since, id: have.ID}
+	for range e.shards {
+		s.shards = append(s.shards, window.New(s.spec))
+	}
+	return s
 }
 
 // errFound ends a scan.

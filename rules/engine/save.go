@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/window"
 )
-
-type column = rules.Column
 
 // Track makes the engine note what changes, so that it can be saved: what there
 // is already is all to be saved the first time. Call it before anything is

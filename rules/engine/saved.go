@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -106,20 +105,6 @@ func fingerprint(schema *event.Schema) string {
 		}
 	}
 	return fmt.Sprintf("%016x", h.Sum64())
-}
-
-// match is the saved store that has what a new one needs, or nil.
-func (h *header) match(s *store) *savedStore {
-	for i := range h.Stores {
-		have := &h.Stores[i]
-		same := slices.EqualFunc(have.Columns, s.columns.Columns, func(a savedColumn, b column) bool {
-			return a.Field == b.Field && a.Kind == int(b.Kind)
-		})
-		if !have.Filling && have.Series == s.def.Name && same && have.Spec.Columns == len(have.Columns) && window.CanServe(have.Spec, s.spec) {
-			return have
-		}
-	}
-	return nil
 }
 
 // expired is the first day of the ids of a stream that is still kept.

@@ -22,21 +22,28 @@ func (e *Engine) spec(series int) window.Spec {
 			}
 		}
 	}
-	for i, c := range def.Columns {
-		if c.Kind != rules.ColumnMoney {
-			s.Plain |= 1 << i
-		}
-		switch c.Kind {
-		case rules.ColumnText:
-			s.Texts |= 1 << i
-		case rules.ColumnHash:
-			s.Counted |= 1 << i
-		}
-	}
+	s.Plain, s.Texts, s.Counted = masks(def.Columns)
 	if s.Counted == 0 && s.Columns < window.MaxColumns {
 		s.Counted = 1 << s.Columns // none
 	}
 	return s
+}
+
+// masks are the columns of which sums need no currency, of texts, and those that
+// distinct is asked of.
+func masks(columns []rules.Column) (plain, texts, counted uint32) {
+	for i, c := range columns {
+		if c.Kind != rules.ColumnMoney {
+			plain |= 1 << i
+		}
+		switch c.Kind {
+		case rules.ColumnText:
+			texts |= 1 << i
+		case rules.ColumnHash:
+			counted |= 1 << i
+		}
+	}
+	return plain, texts, counted
 }
 
 // ask adds what a feature asks of a store, its column aside.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,14 @@ type Deps struct {
 	Logger           *slog.Logger          // nil: none
 	Registerer       prometheus.Registerer // nil: none
 
-	dial dialer // tests' network
+	dial dialer // see WithDial
+}
+
+// WithDial has every endpoint connect with dial, past the guard of addresses. It
+// is for tests, whose network is their own.
+func (d Deps) WithDial(dial func(ctx context.Context, network, address string) (net.Conn, error)) Deps {
+	d.dial = dial
+	return d
 }
 
 // Sink delivers to all endpoints of a configuration.

@@ -45,7 +45,7 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 		return r, err
 	}
 	defer os.RemoveAll(dir)
-	st, err := store.Open(dir, slog.New(slog.DiscardHandler))
+	st, err := store.Open(nil, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return r, err
 	}

@@ -11,7 +11,7 @@ type Progress struct {
 	Balance Balance
 	Streams []struct {
 		Topic      string
-		Partitions []struct{ Applied int64 }
+		Partitions []struct{ Applied, Decided int64 }
 	}
 }
 

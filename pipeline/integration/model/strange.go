@@ -23,6 +23,10 @@ type Strange struct {
 	NoTies    bool  // each event has a time of its own
 	Now       int64 // event time, Unix milliseconds
 
+	// Lag is by how much Kafka's timestamp is later than an event; nil: 250 ms.
+	// Below -5 minutes it makes another event.
+	Lag func() time.Duration
+
 	t    testing.TB
 	rng  *rand.Rand
 	n    int
@@ -136,6 +140,9 @@ func (s *Strange) emit(topic, key string, value []byte, fate string) *kgo.Record
 	}
 	if s.percent(30) {
 		r.Headers = []kgo.RecordHeader{{Key: "trace", Value: fmt.Appendf(nil, "%d", s.n)}, {Key: "trace", Value: nil}}
+	}
+	if s.Lag != nil {
+		r.Timestamp = time.UnixMilli(s.Now).Add(s.Lag())
 	}
 	s.World.Add(s.t, r, fate)
 	return r

@@ -19,6 +19,10 @@ type World struct {
 	Clock func(n int, at int64) int64
 
 	paid map[string]bool // transactions that are events
+
+	// Degrades says that partitions may have been left out: what a decision then
+	// says isn't known, but that it is degraded and doesn't approve.
+	Degrades bool
 }
 
 // Sent is one record for an input topic.
