@@ -38,7 +38,9 @@ func newBenchCmd() *cobra.Command {
           restored in the end: what that costs (only if named)
   rules   deciding refunds by 100 rules over 40 past-events expressions of up to
           64 events each, on one processor and on all: an event is a refund, and
-          100 evaluations`,
+          100 evaluations
+
+and, as a command of its own, bench recovery: what a crash costs.`,
 		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
 		ValidArgs: []string{"engine", "gate", "rules", "state"},
 		Args:      cobra.OnlyValidArgs,
@@ -99,6 +101,7 @@ func newBenchCmd() *cobra.Command {
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
+	cmd.AddCommand(newBenchRecoveryCmd())
 	return cmd
 }
 
