@@ -243,8 +243,10 @@ func (r Recovery) pair(ctx context.Context, res *RecoveryResult) (a Audit, err e
 // failover ends the leader under load, and goes on until the standby has worked
 // for a while. usual is the longest gap before.
 func (d *deployment) failover(ctx context.Context, rate int, leader, standby *instance, s syscall.Signal) (usual, gap time.Duration, err error) {
-	if _, err := standby.ready(ctx, true); err != nil {
-		return 0, 0, err
+	for _, in := range []*instance{standby, leader} {
+		if _, err := in.ready(ctx, in == standby); err != nil {
+			return 0, 0, err
+		}
 	}
 	stop, sent := make(chan struct{}), make(chan error, 1)
 	d.ledger.watch()
