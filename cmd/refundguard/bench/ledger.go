@@ -165,7 +165,6 @@ func (l *ledger) watch() {
 func (l *ledger) gap(from time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watching = false
 	longest := time.Duration(0)
 	for i := 1; i < len(l.arrivals); i++ {
 		if l.arrivals[i].After(from) {
@@ -173,6 +172,13 @@ func (l *ledger) gap(from time.Time) time.Duration {
 		}
 	}
 	return longest
+}
+
+// cameAfter reports whether a decision did.
+func (l *ledger) cameAfter(t time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.arrivals) > 0 && l.arrivals[len(l.arrivals)-1].After(t)
 }
 
 // latencies are those of refunds that were due since, sorted.

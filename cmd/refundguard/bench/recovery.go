@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -82,6 +83,7 @@ func (r Recovery) Run(ctx context.Context) (res RecoveryResult, err error) {
 		if err != nil {
 			return res, fmt.Errorf("recovery with %d keys: %w", keys, err)
 		}
+		r.Tell(fmt.Sprintf("%d keys: live after %.1f s, all decided after %.1f s; live with the same read again after %.1f s", one.Keys, one.Live, one.Decided, one.RereadLive))
 		res.Crashes = append(res.Crashes, one)
 		res.Audit.add(audit)
 	}
@@ -193,11 +195,14 @@ type Failover struct {
 	Typical float64 `json:"gap_usual_seconds"` // without either
 }
 
+// pairKeys are enough where the size of the state is not what is measured.
+const pairKeys = 100_000
+
 // pair measures what needs no large state.
 func (r Recovery) pair(ctx context.Context, res *RecoveryResult) (a Audit, err error) {
 	rate := max(100, r.Rate/10)
 	const seconds = 10 * 60 // of each rate, at most
-	fill := int(float64(r.Keys[0]) * eventsPerKey)
+	fill := int(float64(min(pairKeys, slices.Min(r.Keys))) * eventsPerKey)
 	d, err := newDeployment(ctx, r.Program, r.Brokers, fill+seconds*(rate+r.Rate), r.Seed)
 	if err != nil {
 		return a, err
@@ -261,16 +266,21 @@ func (d *deployment) failover(ctx context.Context, rate int, leader, standby *in
 			return err
 		}
 		usual = d.ledger.gap(warm)
-		d.ledger.watch()
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
-			return err
-		}
 		at := time.Now()
 		leader.signal(s)
-		if _, err := standby.ready(ctx, false); err != nil {
+		live, err := standby.ready(ctx, false)
+		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		for !d.ledger.cameAfter(live) {
+			if time.Since(live) > quiet {
+				return fmt.Errorf("%s was live and decided nothing for %v", standby.name, quiet)
+			}
+			if err := sleep(ctx, 10*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, time.Second); err != nil {
 			return err
 		}
 		gap = d.ledger.gap(at)
