@@ -120,6 +120,14 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
 		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
 	t.Render()
+	t = newTable(cmd.OutOrStdout(), "what is kept", "memory B", "disk B")
+	for _, one := range []struct {
+		name string
+		bench.Size
+	}{{"a transaction", r.Sizes.Transaction}, {"a refund", r.Sizes.Refund}, {"a key of a window", r.Sizes.WindowKey}, {"an event in a window", r.Sizes.WindowEvent}} {
+		t.AppendRow(table.Row{one.name, int64(one.Memory), int64(one.Disk)})
+	}
+	t.Render()
 	return nil
 }
 
