@@ -42,7 +42,7 @@ from what is measured.`,
 	f.StringSliceVar(&keys, "keys", []string{"100k", "1M"}, "sizes of the state in keys, about; 10M takes some 10 GB of memory and minutes")
 	f.IntVar(&r.Rate, "rate", 20_000, "events per second; a tenth of it for failover")
 	f.DurationVar(&r.Behind, "behind", time.Minute, "how long the input goes on while nothing runs")
-	f.DurationVar(&r.Latency, "latency", 10*time.Second, "how long latencies are measured, two times with and without saving; 0: not at all")
+	f.DurationVar(&r.Latency, "latency", 8*time.Second, "how long latencies are measured, two times with and without saving; 0: not at all")
 	f.Uint64Var(&r.Seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&r.Brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
