@@ -145,6 +145,7 @@ func (s *session) saveFollowed(p *progress, f *following) {
 	}
 	own := *p
 	own.Streams = nil
+	own.Writer = s.cfg.writer // the leader's name in it would say that this was its folder
 	for _, sp := range p.Streams {
 		sp.Partitions = append([]partitionProgress(nil), sp.Partitions...)
 		for _, in := range s.inputs {

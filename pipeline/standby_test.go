@@ -55,16 +55,31 @@ func (n *network) set(cut bool) {
 // member is one instance of several.
 type member struct {
 	*instance
-	net *network
+	net      *network
+	registry *prometheus.Registry
+}
+
+// saved reports whether it has a state on disk.
+func (m *member) saved() bool {
+	all, err := m.registry.Gather()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() == "refundguard_state_saved_timestamp_seconds" {
+			return f.GetMetric()[0].GetGauge().GetValue() > 0
+		}
+	}
+	return false
 }
 
 // join starts an instance with a network and a state folder of its own.
 func (r *held) join(dir string) *member {
 	r.t.Helper()
-	cfg, n := r.cfg, &network{}
+	cfg, n, registry := r.cfg, &network{}, prometheus.NewRegistry()
 	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
 	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: prometheus.NewRegistry()})
+		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: registry})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -80,7 +95,7 @@ func (r *held) join(dir string) *member {
 			r.t.Error("the pipeline did not end")
 		}
 	})
-	return &member{in, n}
+	return &member{in, n, registry}
 }
 
 // leader waits for the one of some that is live.
@@ -138,6 +153,26 @@ func TestAStandbyTakesOver(t *testing.T) {
 			t.Errorf("%s: %v, want one: %s", id, d, want)
 		}
 	}
+}
+
+// A standby's saved state is of what another has decided. Started again, it
+// stands by as before: only a folder of the one that works says that this one
+// has ended.
+func TestAStandbyThatIsStartedAgainStandsBy(t *testing.T) {
+	r := newHeld(t, 2, 2)
+	r.cfg.State.SaveInterval = 20 * time.Millisecond
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	r.send("refunds", 0, refund("X", "t1", "ann", "60", time.Hour))
+	b := r.join(filepath.Join(dir, "b"))
+	r.until("it has saved what it follows", b.saved)
+	if err := b.end(); err != nil {
+		t.Fatal(err)
+	}
+	r.standsBy(r.join(filepath.Join(dir, "b")))
+	r.send("refunds", 0, refund("Y", "t1", "ann", "60", 2*time.Hour))
+	r.until("the first has decided Y", func() bool { return a.Balance().Read == 2 && a.Ready() == nil })
 }
 
 // However often the leader changes, and whatever becomes of the instances, each

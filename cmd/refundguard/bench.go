@@ -38,7 +38,9 @@ func newBenchCmd() *cobra.Command {
           restored in the end: what that costs (only if named)
   rules   deciding refunds by 100 rules over 40 past-events expressions of up to
           64 events each, on one processor and on all: an event is a refund, and
-          100 evaluations`,
+          100 evaluations
+
+and, as a command of its own, bench recovery: what a crash costs.`,
 		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
 		ValidArgs: []string{"engine", "gate", "rules", "state"},
 		Args:      cobra.OnlyValidArgs,
@@ -100,6 +102,7 @@ func newBenchCmd() *cobra.Command {
 	f.Float64Var(&o.Hot, "hot-merchant", 0, "share of all events that one merchant has, 0 to 1")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
+	cmd.AddCommand(newBenchRecoveryCmd())
 	return cmd
 }
 
@@ -117,6 +120,14 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key"})
 	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
 		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
+	t.Render()
+	t = newTable(cmd.OutOrStdout(), "what is kept", "memory B", "disk B")
+	for _, one := range []struct {
+		name string
+		bench.Size
+	}{{"a transaction", r.Sizes.Transaction}, {"a refund", r.Sizes.Refund}, {"a key of a window", r.Sizes.WindowKey}, {"an event in a window", r.Sizes.WindowEvent}} {
+		t.AppendRow(table.Row{one.name, int64(one.Memory), int64(one.Disk)})
+	}
 	t.Render()
 	return nil
 }

@@ -34,6 +34,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"version", "--nope"}, exitUsage, "nope"},
 		{[]string{"bench", "-o", "table"}, exitUsage, "neither text nor json"},
 		{[]string{"bench", "--events", "10"}, exitUsage, "--events 10"},
+		{[]string{"bench", "recovery", "--keys", "many"}, exitUsage, "--keys many"},
+		{[]string{"bench", "recovery", "--rate", "0"}, exitUsage, "--rate"},
 		{[]string{"run", "-c", "no/such/file"}, exitUsage, "no/such/file"},
 		{[]string{"run", "-c", "testdata/empty.bad.yaml"}, exitProblems, "kafka.seed_brokers"},
 		{[]string{"migrate", "-c", "testdata/empty.bad.yaml"}, exitProblems, "clickhouse.addr"},

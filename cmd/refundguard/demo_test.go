@@ -18,6 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	local.RunIfChild()
+	runIfStarted()
 	os.Exit(m.Run())
 }
 

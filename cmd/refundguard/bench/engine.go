@@ -60,11 +60,15 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func (w stopwatch) result(name string, events, refunds int) Result {
-	wall, cpu := time.Since(w.wall), cpuTime()-w.cpu
+func (w stopwatch) end() {
 	if w.profile {
 		pprof.StopCPUProfile()
 	}
+}
+
+func (w stopwatch) result(name string, events, refunds int) Result {
+	wall, cpu := time.Since(w.wall), cpuTime()-w.cpu
+	w.end()
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return Result{Name: name, Events: events, Refunds: refunds, Seconds: wall.Seconds(), EventsPerSecond: float64(events) / wall.Seconds(),

@@ -98,6 +98,10 @@ func (g *gate) payment(at time.Time) gateEvent {
 	}
 	g.recent[g.made%uint64(len(g.recent))] = p
 	g.made++
+	return g.transaction(p, at)
+}
+
+func (g *gate) transaction(p payment, at time.Time) gateEvent {
 	b := make([]byte, 0, 384)
 	b = fmt.Appendf(b, `{"transaction_id":"txn_%09d","customer_id":"cus_%07d","merchant_id":"mer_%05d","amount":"%d.%02d","currency":"USD","status":"captured","method":"card","instrument_id":"pm_%07d_%d"`,
 		p.number, p.customer, p.merchant, p.cents/100, p.cents%100, p.customer, p.instrument)

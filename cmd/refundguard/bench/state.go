@@ -30,6 +30,8 @@ type StateResult struct {
 	LoadCPU      float64 `json:"load_cpu_seconds"`
 	MemoryPerKey float64 `json:"memory_bytes_per_key"`
 	DiskPerKey   float64 `json:"disk_bytes_per_key"`
+
+	Sizes StateSizes `json:"sizes"`
 }
 
 // State measures saving: as many events as the gate's go through an engine that
@@ -71,15 +73,18 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 		MemoryPerKey: float64(stats.Bytes) / float64(stats.Keys), DiskPerKey: float64(st.Size()) / float64(stats.Keys)}
 	back := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
 	defer back.Close()
-	start, cpu := time.Now(), cpuTime()
+	watch := o.start() // a profile is of loading
+	start, cpu := watch.wall, watch.cpu
 	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st.Scan); err != nil {
 		return r, err
 	}
 	r.Load, r.LoadCPU = time.Since(start).Seconds(), (cpuTime() - cpu).Seconds()
+	watch.end()
 	if got := back.Stats(); got.Keys != stats.Keys { // events behind the horizon are not restored
 		return r, fmt.Errorf("restored %+v, saved %+v", got, stats)
 	}
-	return r, nil
+	r.Sizes, err = sizes(ctx, schema, o)
+	return r, err
 }
 
 func perEvent(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / 1000 / float64(n) }
