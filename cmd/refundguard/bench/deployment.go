@@ -32,7 +32,7 @@ type deployment struct {
 // newDeployment makes topics for so many events, on an embedded broker if none
 // is named.
 func newDeployment(ctx context.Context, program string, brokers []string, events int, seed uint64) (d *deployment, err error) {
-	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano()), gen: newGate(events, seed)}
+	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano()), gen: newGate(events, seed, 0)}
 	defer func() {
 		if err != nil {
 			d.close(ctx)

@@ -65,7 +65,7 @@ func (s Size) without(t Size) Size { return Size{s.Memory - t.Memory, s.Disk - t
 
 // spread are payments, the same number by each of so many customers.
 func spread(o Options, customers int) (all []gateEvent) {
-	g := newGate(o.Events, o.Seed)
+	g := newGate(o.Events, o.Seed, 0)
 	for i := range o.Events {
 		p := payment{number: uint64(i + 1), customer: uint64(i % customers), merchant: uint64(i % gateMerchants), cents: 3000, instrument: 1}
 		all = append(all, g.transaction(p, gateStart.Add(time.Duration(float64(i)*g.step)*time.Millisecond)))
@@ -86,7 +86,7 @@ func sizeOf(ctx context.Context, schema *event.Schema, rules string, events []ga
 		return of, err
 	}
 	defer os.RemoveAll(dir)
-	st, err := store.Open(dir, slog.New(slog.DiscardHandler))
+	st, err := store.Open(nil, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return of, err
 	}
