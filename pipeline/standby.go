@@ -120,6 +120,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	if err := s.readJournal(ctx, r.past); err != nil {
 		return err
 	}
+	s.loseRefunds(r.past)
 	if err := s.catchUp(ctx, r); err != nil {
 		return err
 	}
@@ -138,12 +139,15 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 }
 
 // saveFollowed begins to save the state as it is now, if it is time. What the
-// leader has applied and not decided, this state hasn't.
+// leader has applied and not decided, this state hasn't; and whose folder this
+// is, and what its state lacks, isn't the leader's either.
 func (s *session) saveFollowed(p *progress, f *following) {
 	if f.applied.journal == nil {
 		return
 	}
 	own := *p
+	own.Writer, own.Host, own.Left = s.cfg.writer, s.cfg.host, false
+	own.Saved, own.Lost, own.LostRefunds = s.kept, s.lost, s.lostRefunds
 	own.Streams = nil
 	for _, sp := range p.Streams {
 		sp.Partitions = append([]partitionProgress(nil), sp.Partitions...)
