@@ -2,7 +2,9 @@ package pipeline_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +68,45 @@ func TestReviewWhatAStandbyMissesIsNotForgotten(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Rules that are the first to read what was decided, and come while an instance
+// stands by, see what was decided while it did.
+func TestReviewRulesThatReadDecisionsComeToAStandby(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	r.cfg.Rules.Reload = 20 * time.Millisecond
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+	r.send("refunds", 0, refund("X", "t1", "ann", "1", time.Hour))
+	r.until("X is decided", func() bool { return a.Balance().Read == 1 })
+	b := r.join(filepath.Join(dir, "b"))
+	r.standsBy(b)
+	loaded := func(m *member) float64 { return m.metric("refundguard_ruleset_loaded_timestamp_seconds") }
+	atA, atB := loaded(a), loaded(b)
+	r.writeRules(testRules + `  - {id: many, action: alert, on_missing: skip, when: 'decisions.by(customer_id).within("1d").count() >= 2'}` + "\n")
+	r.until("both have the new rules", func() bool { return loaded(a) > atA && loaded(b) > atB })
+	r.send("refunds", 0, refund("Y", "t1", "ann", "1", 2*time.Hour))
+	r.until("Y is decided", func() bool { return a.Balance().Read == 2 })
+	r.standsBy(b)
+	if err := a.end(); err != nil {
+		t.Fatal(err)
+	}
+	r.leader(b)
+	count := regexp.MustCompile(`decisions.by\(customer_id\).within\(\\"1d\\"\).count\(\)":(\d+)`)
+	for n := 2; ; n++ { // until the new series is filled
+		r.send("refunds", 0, refund(fmt.Sprint("Z", n), "t1", "ann", "1", 3*time.Hour+time.Duration(n)*time.Minute))
+		r.until("it is decided", func() bool { return b.Balance().Read == int64(n+1) })
+		all := r.read("refund-decisions")
+		last := string(all[len(all)-1].Value)
+		if strings.Contains(last, "warming") {
+			continue
+		}
+		if m := count.FindStringSubmatch(last); m == nil || m[1] != fmt.Sprint(n) {
+			t.Errorf("%s\nwant %d decisions before it", last, n)
+		}
+		return
 	}
 }

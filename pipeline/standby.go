@@ -80,7 +80,11 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 		case err := <-s.reader.fail:
 			return err
 		case next := <-s.cfg.reloads:
-			s.reload(next)
+			before := s.wanted()
+			if s.reload(next); s.wanted().moreThan(before) {
+				// Of what was read of the journal by now, that wasn't kept.
+				return errors.New("the changed rules read more of the journal: starting over")
+			}
 			continue
 		case <-look.C:
 		}
