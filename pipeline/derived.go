@@ -52,6 +52,11 @@ func newDerived(payments bool) *derived {
 	return &derived{payments: payments, refunds: map[string]told{}, hits: map[string][]event.Hit{}, since: noTime, cut: map[int32]bool{}}
 }
 
+// moreThan reports whether d needs something of the journal that other doesn't.
+func (d *derived) moreThan(other *derived) bool {
+	return d != nil && (other == nil || d.payments && !other.payments)
+}
+
 // begins notes whether something is gone of a partition that is about to be
 // read.
 func (d *derived) begins(partition int32, cut bool) {

@@ -36,6 +36,14 @@ func (s *session) lose(p *partition, from, to int64) {
 	s.missing = s.missing || p.in == s.refunds
 }
 
+// loseRefunds notes that refunds are lost which the journal doesn't tell of
+// either.
+func (s *session) loseRefunds(past *journal) {
+	if s.missing && past.since != noTime {
+		s.lostRefunds = max(s.lostRefunds, s.lost) // and not now: it may have followed others since
+	}
+}
+
 // tellLoss tells the engine what is lost, until it would have been forgotten
 // anyway.
 func (s *session) tellLoss(now time.Time) {

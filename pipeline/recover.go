@@ -140,9 +140,7 @@ func (s *session) recover(ctx, work context.Context) error {
 		return err
 	}
 	s.journalAt, s.alertsAt = r.past.ends, r.past.alertEnds
-	if s.missing && r.past.since != noTime {
-		s.lostRefunds = s.cfg.now().UnixMilli()
-	}
+	s.loseRefunds(r.past)
 	s.toTheEnd(last)
 	if err := s.catchUp(ctx, r); err != nil {
 		return err

@@ -80,7 +80,11 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 		case err := <-s.reader.fail:
 			return err
 		case next := <-s.cfg.reloads:
-			s.reload(next)
+			before := s.wanted()
+			if s.reload(next); s.wanted().moreThan(before) {
+				// Of what was read of the journal by now, that wasn't kept.
+				return errors.New("the changed rules read more of the journal: starting over")
+			}
 			continue
 		case <-look.C:
 		}
@@ -120,6 +124,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	if err := s.readJournal(ctx, r.past); err != nil {
 		return err
 	}
+	s.loseRefunds(r.past)
 	if err := s.catchUp(ctx, r); err != nil {
 		return err
 	}
@@ -138,12 +143,15 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 }
 
 // saveFollowed begins to save the state as it is now, if it is time. What the
-// leader has applied and not decided, this state hasn't.
+// leader has applied and not decided, this state hasn't; and whose folder this
+// is, and what its state lacks, isn't the leader's either.
 func (s *session) saveFollowed(p *progress, f *following) {
 	if f.applied.journal == nil {
 		return
 	}
 	own := *p
+	own.Writer, own.Host, own.Left = s.cfg.writer, s.cfg.host, false
+	own.Saved, own.Lost, own.LostRefunds = s.kept, s.lost, s.lostRefunds
 	own.Streams = nil
 	own.Writer = s.cfg.writer // the leader's name in it would say that this was its folder
 	for _, sp := range p.Streams {

@@ -78,12 +78,13 @@ func (r *held) join(dir string) *member {
 	r.t.Helper()
 	cfg, n, registry := r.cfg, &network{}, prometheus.NewRegistry()
 	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
+	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: registry})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1)}
+	in := &instance{Pipeline: p, t: r.t, done: make(chan error, 1), registry: registry}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()

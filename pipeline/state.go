@@ -38,6 +38,8 @@ func (s *session) openState(ctx context.Context, last *progress) (*savedState, e
 		s.missed(last)
 		return nil, nil
 	}
+	// What this state lacks, the one who committed last may have had.
+	s.lost, s.lostRefunds = max(s.lost, state.Progress.Lost), max(s.lostRefunds, state.Progress.LostRefunds)
 	s.savedEpoch, s.savedAt = state.Progress.Epoch, state.Progress.At
 	s.metrics.savedAt.Set(float64(s.savedAt) / 1000)
 	s.skipSaved(state)

@@ -1,0 +1,112 @@
+package pipeline_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/refundguard/refundguard/pipeline"
+)
+
+// What a standby has saved is its own: that it restarts doesn't mean that the
+// leader has ended, whose work it followed.
+func TestReviewARestartedStandbyStandsBy(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	b := r.restarted(filepath.Join(dir, "b"))
+	r.until("it follows", func() bool { return errors.Is(b.Ready(), pipeline.ErrStandby) || b.Ready() == nil })
+	if b.Ready() == nil || a.Ready() != nil {
+		t.Errorf("the leader: %v, the standby: %v", a.Ready(), b.Ready())
+	}
+}
+
+// restarted is a standby that has saved, ended, and begun again.
+func (r *held) restarted(dir string) *member {
+	r.t.Helper()
+	b := r.join(dir)
+	r.standsBy(b)
+	r.until("it has saved", func() bool { return b.metric("refundguard_state_saved_timestamp_seconds") > 0 })
+	if err := b.end(); err != nil {
+		r.t.Fatal(err)
+	}
+	return r.join(dir)
+}
+
+// An instance whose state misses what the topics no longer hold knows that for
+// good, though the one that it followed missed nothing.
+func TestReviewWhatAStandbyMissesIsNotForgotten(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(map[bool]string{false: "at once", true: "after a restart"}[restart], func(t *testing.T) {
+			r := newStateful(t, time.Millisecond)
+			dir := t.TempDir()
+			a := r.join(filepath.Join(dir, "a"))
+			r.leader(a)
+			r.send("transactions", 0, tx("t1", "ann", "100", 0))
+			r.send("refunds", 0, refund("X", "t1", "ann", "60", time.Hour))
+			r.until("X is decided", func() bool { return a.Balance().Read == 1 })
+			r.cut("transactions", "refunds", "refund-decisions")
+			var b *member
+			if restart {
+				b = r.restarted(filepath.Join(dir, "b"))
+			} else {
+				b = r.join(filepath.Join(dir, "b"))
+			}
+			r.standsBy(b)
+			_ = a.end()
+			r.send("refunds", 0, refund("X", "t1", "ann", "60", time.Hour))
+			r.send("refunds", 0, refund("Z", "t1", "ann", "50", 2*time.Hour))
+			r.until("passed", func() bool { return b.Balance().Read == 3 })
+			for id, d := range r.decided() {
+				if len(d) != 1 || !strings.HasPrefix(d[0], "review") || !strings.HasSuffix(d[0], "DEGRADED") {
+					t.Errorf("%s: %v, want a review: what was paid before is not known", id, d)
+				}
+			}
+		})
+	}
+}
+
+// Rules that are the first to read what was decided, and come while an instance
+// stands by, see what was decided while it did.
+func TestReviewRulesThatReadDecisionsComeToAStandby(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	r.cfg.Rules.Reload = 20 * time.Millisecond
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+	r.send("refunds", 0, refund("X", "t1", "ann", "1", time.Hour))
+	r.until("X is decided", func() bool { return a.Balance().Read == 1 })
+	b := r.join(filepath.Join(dir, "b"))
+	r.standsBy(b)
+	loaded := func(m *member) float64 { return m.metric("refundguard_ruleset_loaded_timestamp_seconds") }
+	atA, atB := loaded(a), loaded(b)
+	r.writeRules(testRules + `  - {id: many, action: alert, on_missing: skip, when: 'decisions.by(customer_id).within("1d").count() >= 2'}` + "\n")
+	r.until("both have the new rules", func() bool { return loaded(a) > atA && loaded(b) > atB })
+	r.send("refunds", 0, refund("Y", "t1", "ann", "1", 2*time.Hour))
+	r.until("Y is decided", func() bool { return a.Balance().Read == 2 })
+	r.standsBy(b)
+	if err := a.end(); err != nil {
+		t.Fatal(err)
+	}
+	r.leader(b)
+	count := regexp.MustCompile(`decisions.by\(customer_id\).within\(\\"1d\\"\).count\(\)":(\d+)`)
+	for n := 2; ; n++ { // until the new series is filled
+		r.send("refunds", 0, refund(fmt.Sprint("Z", n), "t1", "ann", "1", 3*time.Hour+time.Duration(n)*time.Minute))
+		r.until("it is decided", func() bool { return b.Balance().Read == int64(n+1) })
+		all := r.read("refund-decisions")
+		last := string(all[len(all)-1].Value)
+		if strings.Contains(last, "warming") {
+			continue
+		}
+		if m := count.FindStringSubmatch(last); m == nil || m[1] != fmt.Sprint(n) {
+			t.Errorf("%s\nwant %d decisions before it", last, n)
+		}
+		return
+	}
+}
