@@ -14,7 +14,7 @@ import (
 
 // What a standby has saved is its own: that it restarts doesn't mean that the
 // leader has ended, whose work it followed.
-func TestReviewARestartedStandbyStandsBy(t *testing.T) {
+func TestARestartedStandbyStandsBy(t *testing.T) {
 	r := newStateful(t, time.Millisecond)
 	dir := t.TempDir()
 	a := r.join(filepath.Join(dir, "a"))
@@ -31,7 +31,7 @@ func (r *held) restarted(dir string) *member {
 	r.t.Helper()
 	b := r.join(dir)
 	r.standsBy(b)
-	r.until("it has saved", func() bool { return b.metric("refundguard_state_saved_timestamp_seconds") > 0 })
+	r.until("it has saved", func() bool { return b.saved() })
 	if err := b.end(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func (r *held) restarted(dir string) *member {
 
 // An instance whose state misses what the topics no longer hold knows that for
 // good, though the one that it followed missed nothing.
-func TestReviewWhatAStandbyMissesIsNotForgotten(t *testing.T) {
+func TestWhatAStandbyMissesIsNotForgotten(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(map[bool]string{false: "at once", true: "after a restart"}[restart], func(t *testing.T) {
 			r := newStateful(t, time.Millisecond)
@@ -73,7 +73,7 @@ func TestReviewWhatAStandbyMissesIsNotForgotten(t *testing.T) {
 
 // Rules that are the first to read what was decided, and come while an instance
 // stands by, see what was decided while it did.
-func TestReviewRulesThatReadDecisionsComeToAStandby(t *testing.T) {
+func TestRulesThatReadDecisionsComeToAStandby(t *testing.T) {
 	r := newStateful(t, time.Millisecond)
 	r.cfg.Rules.Reload = 20 * time.Millisecond
 	dir := t.TempDir()

@@ -153,7 +153,6 @@ func (s *session) saveFollowed(p *progress, f *following) {
 	own.Writer, own.Host, own.Left = s.cfg.writer, s.cfg.host, false
 	own.Saved, own.Lost, own.LostRefunds = s.kept, s.lost, s.lostRefunds
 	own.Streams = nil
-	own.Writer = s.cfg.writer // the leader's name in it would say that this was its folder
 	for _, sp := range p.Streams {
 		sp.Partitions = append([]partitionProgress(nil), sp.Partitions...)
 		for _, in := range s.inputs {

@@ -60,25 +60,13 @@ type member struct {
 }
 
 // saved reports whether it has a state on disk.
-func (m *member) saved() bool {
-	all, err := m.registry.Gather()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	for _, f := range all {
-		if f.GetName() == "refundguard_state_saved_timestamp_seconds" {
-			return f.GetMetric()[0].GetGauge().GetValue() > 0
-		}
-	}
-	return false
-}
+func (m *member) saved() bool { return m.metric("refundguard_state_saved_timestamp_seconds") > 0 }
 
 // join starts an instance with a network and a state folder of its own.
 func (r *held) join(dir string) *member {
 	r.t.Helper()
 	cfg, n, registry := r.cfg, &network{}, prometheus.NewRegistry()
 	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
-	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: registry})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,7 +117,7 @@ func streamTopic(topic, from string) pipeline.StreamConfig {
 
 // fill produces the events, in order per partition.
 func fill(ctx context.Context, cl *kgo.Client, g *gate, topics []string) (refunds int, err error) {
-	var failed atomic.Pointer[error]
+	var failed sendError
 	for {
 		e, ok := g.next()
 		if !ok {
@@ -131,15 +130,9 @@ func fill(ctx context.Context, cl *kgo.Client, g *gate, topics []string) (refund
 		}
 		cl.Produce(ctx, &kgo.Record{Topic: topic, Key: e.key, Value: e.value}, func(_ *kgo.Record, err error) {
 			if err != nil {
-				failed.Store(&err)
+				failed.set(err)
 			}
 		})
 	}
-	if err := cl.Flush(ctx); err != nil {
-		return refunds, err
-	}
-	if err := failed.Load(); err != nil {
-		return refunds, *err
-	}
-	return refunds, nil
+	return refunds, errors.Join(cl.Flush(ctx), failed.get())
 }

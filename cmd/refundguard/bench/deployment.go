@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -139,6 +140,18 @@ func (d *deployment) pace(ctx context.Context, rate int, stop <-chan struct{}) e
 			n++
 		}
 	}
+}
+
+// sendError is the last error of producing.
+type sendError struct{ last atomic.Pointer[error] }
+
+func (e *sendError) set(err error) { e.last.Store(&err) }
+
+func (e *sendError) get() error {
+	if err := e.last.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendError) bool {
