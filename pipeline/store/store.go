@@ -203,14 +203,15 @@ func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
 	}
 }
 
-// quietly tells of errors in the background, each once until there is another:
-// they repeat while the disk is full.
+// quietly tells of errors in the background, each once until there is another. It
+// waits, too: what failed is begun again at once, for as long as the disk is full.
 func quietly(log *slog.Logger) func(error) {
 	var said atomic.Value
 	return func(err error) {
 		if said.Swap(err.Error()) != err.Error() {
 			log.Error("state on disk", "error", err.Error())
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

@@ -1,12 +1,9 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -51,37 +48,13 @@ func (g *gaveUp) Fatalf(format string, args ...any) {
 }
 
 // careful keeps the database from ending the process: it panics where a folder
-// can't be synced. And it has the database take its time where the disk is full:
-// a compaction that fails is begun again at once, however often.
+// can't be synced.
 type careful struct {
 	vfs.FS
 	stuck *gaveUp
 }
 
 func (c careful) Unwrap() vfs.FS { return c.FS }
-
-func (c careful) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := c.FS.Create(name, category)
-	if err != nil {
-		return nil, patient(err)
-	}
-	return carefulFile{f}, nil
-}
-
-type carefulFile struct{ vfs.File }
-
-func (f carefulFile) Write(p []byte) (int, error) {
-	n, err := f.File.Write(p)
-	return n, patient(err)
-}
-
-// patient waits, if the disk is full.
-func patient(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		time.Sleep(100 * time.Millisecond)
-	}
-	return err
-}
 
 func (c careful) OpenDir(name string) (vfs.File, error) {
 	f, err := c.FS.OpenDir(name)
