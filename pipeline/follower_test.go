@@ -1,30 +1,13 @@
 package pipeline_test
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/refundguard/refundguard/pipeline"
 )
-
-// What a standby has saved is its own: that it restarts doesn't mean that the
-// leader has ended, whose work it followed.
-func TestARestartedStandbyStandsBy(t *testing.T) {
-	r := newStateful(t, time.Millisecond)
-	dir := t.TempDir()
-	a := r.join(filepath.Join(dir, "a"))
-	r.leader(a)
-	b := r.restarted(filepath.Join(dir, "b"))
-	r.until("it follows", func() bool { return errors.Is(b.Ready(), pipeline.ErrStandby) || b.Ready() == nil })
-	if b.Ready() == nil || a.Ready() != nil {
-		t.Errorf("the leader: %v, the standby: %v", a.Ready(), b.Ready())
-	}
-}
 
 // restarted is a standby that has saved, ended, and begun again.
 func (r *held) restarted(dir string) *member {
