@@ -97,6 +97,7 @@ type sessionConfig struct {
 	writer       writerID
 	host         string
 	claimed      func(before writerID) // the progress is ours, after that one
+	checkpoints  *checkpoints          // nil: none
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
 
