@@ -101,7 +101,7 @@ func (b *Bucket) open(ctx context.Context) (*blob.Bucket, error) {
 	if b.bucket == nil {
 		opened, err := blob.OpenBucket(ctx, b.url)
 		if err != nil {
-			return nil, fmt.Errorf("opening it: %w", err)
+			return nil, fmt.Errorf("opening %s: %w", b.shown, err)
 		}
 		b.bucket = blob.PrefixedBucket(opened, b.prefix)
 	}
