@@ -45,6 +45,7 @@ type State struct {
 	store *store.Store
 	saved *savedState
 	info  StateInfo
+	final bool // nothing came after it
 }
 
 // ErrNoState is for a folder in which nothing is saved.

@@ -16,6 +16,9 @@ func (s *session) missed(last *progress) {
 	for _, g := range s.gaps(last) {
 		s.lose(g.p, g.from, g.to)
 	}
+	if s.movedFrom(last) != noTime {
+		s.loseMoved()
+	}
 }
 
 // gap is what the state had of a partition and its topic no longer has.

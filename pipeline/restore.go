@@ -28,7 +28,7 @@ func (s *session) fetchState(ctx context.Context, st *store.Store, last *progres
 		return nil, nil, errors.Join(ctx.Err(), st.Close())
 	case errors.Is(err, store.ErrUnusable) || errors.Is(err, store.ErrInUse):
 		return nil, nil, errors.Join(unusable(err), st.Close())
-	case len(s.gaps(last)) > 0:
+	case len(s.gaps(last)) > 0 || s.movedFrom(last) != noTime:
 		// What is in the bucket may be the only copy.
 		err = fmt.Errorf("state.checkpoint: %w. The topics no longer hold all that the state was made of, so this is tried until it succeeds; without state.checkpoint the service starts, and holds the refunds that need what is missing", err)
 		return nil, nil, errors.Join(err, st.Close())

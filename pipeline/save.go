@@ -31,6 +31,10 @@ type savedState struct {
 	// Topics are the ids of these topics.
 	Topics map[string]string `json:"topics"`
 
+	// Moved is a state that comes from another cluster: it goes before all that
+	// this one's topics hold.
+	Moved bool `json:"moved,omitempty"`
+
 	// Odd are the records, by stream, partition and offset, that were applied,
 	// that wait for their turn, and that are not the event of their id.
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`

@@ -79,6 +79,7 @@ type session struct {
 	savedEpoch, savedAt int64             // of the state on disk
 	lost                int64             // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
 	lostRefunds         int64             // likewise, and refunds with it that no decision tells of
+	moved               int64             // when this life began with the state of another cluster; 0: it didn't
 	topicIDs            map[string]string // of the topics written that are read back
 	rejoinedIDs         map[string]bool   // transactions that waited when the state was saved; nil: nobody asks
 	began               string            // names the run of progress records that this one belongs to

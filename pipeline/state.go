@@ -140,8 +140,16 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if err != nil {
 		return nil, err
 	}
+	if state.Moved {
+		if err := state.arrive(last, s.topicIDs); err != nil {
+			return nil, err
+		}
+	}
 	if err := state.Progress.precedes(last); err != nil {
 		return nil, err
+	}
+	if !state.Moved {
+		s.arrived()
 	}
 	if !maps.Equal(state.Topics, s.topicIDs) {
 		return nil, fmt.Errorf("its topics of decisions and alerts have the ids %v, those of today %v: they were made anew", state.Topics, s.topicIDs)

@@ -57,6 +57,14 @@ func (m *Manifest) Name() string {
 	return ""
 }
 
+// Sum is the SHA-256 of the manifest, in hexadecimal.
+func (m *Manifest) Sum() string {
+	if named := manifestName.FindStringSubmatch(m.key); named != nil {
+		return named[1]
+	}
+	return ""
+}
+
 // Bytes is how large the folder is.
 func (m *Manifest) Bytes() (n int64) {
 	for _, f := range m.Files {
