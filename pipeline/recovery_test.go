@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -33,7 +34,7 @@ type held struct {
 }
 
 func newHeld(t *testing.T, refundParts, txParts int32) *held {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID(fmt.Sprintf("cluster-%x", rand.Uint64())), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds"))
 	if err != nil {
 		t.Fatal(err)
 	}
