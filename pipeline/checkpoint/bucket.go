@@ -176,7 +176,7 @@ func (b *Bucket) read(ctx context.Context, key string, size int64, to io.Writer)
 		return fmt.Errorf("reading %s%s of %s: %w", b.prefix, key, b.shown, err)
 	}
 	defer r.Close()
-	n, err := io.Copy(to, io.LimitReader(r, size+1))
+	n, err := io.Copy(to, until{ctx, io.LimitReader(r, size+1)})
 	switch {
 	case err != nil:
 		return fmt.Errorf("reading %s%s of %s: %w", b.prefix, key, b.shown, err)
@@ -198,7 +198,7 @@ func (b *Bucket) write(ctx context.Context, key string, size int64, from io.Read
 	if err != nil {
 		return fmt.Errorf("writing %s%s to %s: %w", b.prefix, key, b.shown, err)
 	}
-	if _, err := io.Copy(w, from); err != nil {
+	if _, err := io.Copy(w, until{ctx, from}); err != nil {
 		cancel()
 		return fmt.Errorf("writing %s%s to %s: %w", b.prefix, key, b.shown, errors.Join(err, ignoreCanceled(w.Close())))
 	}
@@ -206,6 +206,19 @@ func (b *Bucket) write(ctx context.Context, key string, size int64, from io.Read
 		return fmt.Errorf("writing %s%s to %s: %w", b.prefix, key, b.shown, err)
 	}
 	return nil
+}
+
+// until reads until ctx ends, which not every driver looks at.
+type until struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u until) Read(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(b)
 }
 
 func ignoreCanceled(err error) error {
