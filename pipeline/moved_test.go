@@ -280,3 +280,32 @@ func TestAnExportThatIsNotFinal(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An expression that comes after the move is warming: the topics tell of nothing
+// from before it, though they have lost nothing.
+func TestRulesThatChangeAfterAMove(t *testing.T) {
+	r, _ := moved(t)
+	in := r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	r.writeRules(testRules + "  - {id: many, action: review, on_missing: skip, when: 'transactions.by(customer_id).within(\"1d\").count() > 5'}\n")
+	in = r.run()
+	filled := func() bool {
+		s, err := r.adm.ListCommittedOffsets(context.Background(), "refundguard-progress")
+		o, _ := s.Lookup("refundguard-progress", 0)
+		return err == nil && o.Offset >= 12 // an idle instance commits each second; filling begins with the first
+	}
+	r.until("the new series is filled", filled)
+	r.send("refunds", 0, refund("Y", "t1", "ann", "10", 2*time.Hour))
+	r.until("decided", func() bool { return in.Balance().Read == 1 })
+	for _, rec := range r.read("refund-decisions") {
+		if s := string(rec.Value); !strings.Contains(s, `"warming":["transactions.by`) || !strings.Contains(s, `refunds.by(customer_id).within(\"7d\").count()":1`) {
+			t.Errorf("%s", s)
+		}
+	}
+	if err := in.end(); err != nil {
+		t.Error(err)
+	}
+}
