@@ -254,6 +254,12 @@ func (s *session) endFill(p fillPiece) {
 	if f.past != nil {
 		derived = f.past.since
 	}
+	if moved := s.movedFrom(nil); moved != noTime {
+		for _, in := range f.plan.inputs {
+			p.since[in.index] = max(p.since[in.index], moved)
+		}
+		derived = max(derived, moved)
+	}
 	s.engine.Filled(p.since, derived)
 	s.log.Info("new series are filled from the topics", "records", f.read, "took", time.Since(f.began).Round(time.Millisecond))
 }

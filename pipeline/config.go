@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/checkpoint"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -96,6 +97,12 @@ type StateConfig struct {
 	// each start reads everything again from the topics.
 	SaveInterval time.Duration `koanf:"save_interval"`
 
+	// Checkpoint is the bucket, or folder, that copies of what is saved go to; ""
+	// is none. CheckpointKeep of them are kept.
+	Checkpoint         string        `koanf:"checkpoint"`
+	CheckpointInterval time.Duration `koanf:"checkpoint_interval"`
+	CheckpointKeep     int           `koanf:"checkpoint_keep"`
+
 	// ExactEvents is how many events per key and series are kept one by one; the
 	// oldest beyond go to time buckets.
 	ExactEvents int `koanf:"exact_events"`
@@ -148,8 +155,9 @@ func DefaultConfig() Config {
 			Approved: "refunds-approved", Decisions: "refund-decisions", Status: "refund-status", Alerts: "alerts",
 			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
 		},
-		Rules:    RulesConfig{Dir: "rules", Reload: time.Second},
-		State:    StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second},
+		Rules: RulesConfig{Dir: "rules", Reload: time.Second},
+		State: StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second,
+			CheckpointInterval: 10 * time.Minute, CheckpointKeep: 3},
 		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{SLA: map[string]time.Duration{
@@ -208,11 +216,23 @@ func (c Config) Validate() error {
 		v   time.Duration
 	}{
 		{"state.retention", c.State.Retention}, {"state.dedup", c.State.Dedup}, {"state.originals", c.State.Originals}, {"state.save_interval", c.State.SaveInterval},
+		{"state.checkpoint_interval", c.State.CheckpointInterval},
 		{"engine.commit_interval", c.Engine.CommitInterval}, {"engine.read_ahead", c.Engine.ReadAhead}, {"engine.align_timeout", c.Engine.AlignTimeout},
 	} {
 		if d.v <= 0 {
 			fault("%s is %v: it must be above 0", d.key, d.v)
 		}
+	}
+	if c.State.Checkpoint != "" {
+		if _, err := checkpoint.New(c.State.Checkpoint, ""); err != nil {
+			fault("state.checkpoint: %w", err)
+		}
+		if c.State.Dir == "" {
+			fault("state.checkpoint is set and state.dir isn't: checkpoints are copies of what is saved there")
+		}
+	}
+	if c.State.CheckpointKeep < 1 {
+		fault("state.checkpoint_keep is %d: it must be above 0", c.State.CheckpointKeep)
 	}
 	if c.State.ExactEvents < 1 {
 		fault("state.exact_events is %d: it must be above 0", c.State.ExactEvents)

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,8 +43,9 @@ type StateStream struct {
 type State struct {
 	cfg   Config
 	store *store.Store
-	saved savedState
+	saved *savedState
 	info  StateInfo
+	final bool // nothing came after it
 }
 
 // ErrNoState is for a folder in which nothing is saved.
@@ -77,8 +77,8 @@ func OpenState(cfg Config, log *slog.Logger) (*State, error) {
 	if st.Meta() == nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", cfg.stateDir(), ErrNoState), st.Close())
 	}
-	if err := json.Unmarshal(st.Meta(), &s.saved); err != nil || s.saved.Version != savedStateVersion || s.saved.Progress == nil {
-		return nil, errors.Join(fmt.Errorf("%s is of another format: version %d, this program's is %d", cfg.State.Dir, s.saved.Version, savedStateVersion), err, st.Close())
+	if s.saved, err = parseSaved(st.Meta()); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", cfg.stateDir(), err), st.Close())
 	}
 	contents, err := engine.Inspect(s.saved.Engine, schema)
 	if err != nil {

@@ -13,8 +13,23 @@ import (
 // missed holds refunds back where the state held more than the topics do, and is
 // not there any more.
 func (s *session) missed(last *progress) {
+	for _, g := range s.gaps(last) {
+		s.lose(g.p, g.from, g.to)
+	}
+	if s.movedFrom(last) != noTime {
+		s.loseMoved()
+	}
+}
+
+// gap is what the state had of a partition and its topic no longer has.
+type gap struct {
+	p        *partition
+	from, to int64
+}
+
+func (s *session) gaps(last *progress) (all []gap) {
 	if !last.Saved {
-		return
+		return nil
 	}
 	for _, in := range s.inputs {
 		sp := last.stream(in.stream.Name)
@@ -23,10 +38,11 @@ func (s *session) missed(last *progress) {
 		}
 		for i, pp := range sp.Partitions {
 			if p := in.partitions[i]; p.start > pp.From {
-				s.lose(p, pp.From, p.start)
+				all = append(all, gap{p, pp.From, p.start})
 			}
 		}
 	}
+	return all
 }
 
 func (s *session) lose(p *partition, from, to int64) {

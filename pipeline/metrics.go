@@ -44,6 +44,9 @@ type metrics struct {
 	savePause       prometheus.Histogram
 	savedAt         prometheus.Gauge
 	savedBytes      prometheus.Gauge
+	checkpointAt    prometheus.Gauge
+	checkpointSent  prometheus.Counter
+	checkpointBad   prometheus.Counter
 	rulesetInfo     *prometheus.GaugeVec
 	rulesetLoaded   prometheus.Gauge
 	refusedRuleset  prometheus.Gauge
@@ -100,13 +103,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "How long decisions waited for a piece of a save to be copied.", Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1}}),
 		savedAt:        gauge("refundguard_state_saved_timestamp_seconds", "Of which time the state on disk is; 0: there is none."),
 		savedBytes:     gauge("refundguard_state_disk_bytes", "Disk that the saved state takes."),
+		checkpointAt:   gauge("refundguard_state_checkpoint_timestamp_seconds", "Of which time the last checkpoint is that this process wrote or took; 0: there is none."),
+		checkpointSent: counter("refundguard_state_checkpoint_uploaded_bytes_total", "Bytes written to the bucket of checkpoints."),
+		checkpointBad:  counter("refundguard_state_checkpoint_failures_total", "Checkpoints that could not be written, and those that were refused at a start."),
 		rulesetInfo:    gauges("refundguard_ruleset_info", "1 for the running rule set.", "ruleset"),
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
-		m.saves, m.savePause, m.savedAt, m.savedBytes,
+		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
 		m.decisions.WithLabelValues(o.String())

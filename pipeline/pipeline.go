@@ -49,6 +49,8 @@ type Pipeline struct {
 	metrics *metrics
 	log     *slog.Logger
 
+	checkpoints *checkpoints // nil: none
+
 	mu    sync.Mutex
 	state error     // why it isn't ready; nil: live
 	last  *progress // committed last
@@ -80,6 +82,13 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	}
 	p.metrics = newMetrics(deps.Registerer)
 	p.metrics.setRules(p.set, deps.Now())
+	if cfg.State.Checkpoint != "" {
+		bucket, err := OpenCheckpoints(cfg, deps.TransactionalID, "")
+		if err != nil {
+			return nil, err
+		}
+		p.checkpoints = &checkpoints{bucket: bucket, every: cfg.State.CheckpointInterval, keep: cfg.State.CheckpointKeep, log: p.log, metrics: p.metrics}
+	}
 	return p, nil
 }
 
@@ -133,6 +142,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if p.cfg.Observe {
 		txnID += "-observe"
 	}
+	if p.checkpoints != nil {
+		defer p.checkpoints.close()
+	}
 	writer := writerID{Instance: fmt.Sprintf("%016x", rand.Uint64())}
 	host := p.deps.Host
 	if host == "" {
@@ -148,7 +160,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, files: p.deps.Files, reloads: reloads,
-			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules,
+			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules, checkpoints: p.checkpoints,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {

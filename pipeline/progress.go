@@ -46,6 +46,7 @@ type progress struct {
 	Saved           bool             `json:"saved,omitempty"`        // the state may hold more than the topics
 	Lost            int64            `json:"lost,omitempty"`         // Unix milliseconds: when a state was lost that the topics no longer held
 	LostRefunds     int64            `json:"lost_refunds,omitempty"` // likewise, and refunds with it that no decision tells of
+	Moved           int64            `json:"moved,omitempty"`        // likewise: when it began with a state from another cluster, which no topic of this one tells of
 	SavedEpoch      int64            `json:"saved_epoch,omitempty"`  // the state on the writer's disk
 	SavedAt         int64            `json:"saved_at,omitempty"`     // likewise, Unix milliseconds
 	Streams         []streamProgress `json:"streams"`
@@ -96,7 +97,7 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Host: s.cfg.host, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt, Outputs: s.outputs}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, Moved: s.moved, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt, Outputs: s.outputs}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds

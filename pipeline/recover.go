@@ -296,6 +296,9 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
 	s.began = fmt.Sprintf("%016x", rand.Uint64())
+	if err := s.beginMoved(); err != nil {
+		return nil, err
+	}
 	p := s.snapshot(s.cfg.now().UnixMilli())
 	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
 		return nil, err
@@ -340,7 +343,7 @@ func (s *session) resumeFrom(last *progress) error {
 			p.stop = max(p.stop, p.start, p.passed)
 		}
 	}
-	s.balance, s.epochs, s.began = last.Balance, last.Epoch, last.Began
+	s.balance, s.epochs, s.began, s.moved = last.Balance, last.Epoch, last.Began, last.Moved
 	s.metrics.setBalance(last.Balance)
 	return nil
 }

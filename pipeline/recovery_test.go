@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held 
 
 // newHeldAs is newHeld whose own clients log in with login.
 func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts ...kfake.Opt) *held {
-	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
+	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.ClusterID(fmt.Sprintf("cluster-%x", rand.Uint64())), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,10 @@ type savedState struct {
 	// Topics are the ids of the topics written.
 	Topics map[string]string `json:"topics"`
 
+	// Moved is a state that comes from another cluster: it goes before all that
+	// this one's topics hold.
+	Moved bool `json:"moved,omitempty"`
+
 	// Odd are the records, by stream, partition and offset, that were applied,
 	// that wait for their turn, and that are not the event of their id.
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
@@ -53,13 +57,16 @@ type saver struct {
 	results chan saveResult
 	ended   chan struct{}
 	stop    chan struct{}
+	upload  *upload // of the last checkpoint; nil: there was none
 }
 
-// saveStep is a piece of a save. The last one has its meta.
+// saveStep is a piece of a save. The last one has its meta, and says whether it
+// is to be a checkpoint.
 type saveStep struct {
-	drops  [][2][]byte
-	copied []engine.Copied
-	meta   []byte
+	drops      [][2][]byte
+	copied     []engine.Copied
+	meta       []byte
+	checkpoint func(st *store.Store) *upload // nil: no
 }
 
 // saveResult is the end of one save.
@@ -111,6 +118,9 @@ func (v *saver) run() {
 		case step.meta != nil:
 			v.results <- saveResult{rewrite: w.Rewrite()}
 			w = nil
+			if step.checkpoint != nil {
+				v.upload = step.checkpoint(v.store)
+			}
 		}
 	}
 }
@@ -168,6 +178,9 @@ func (v *saver) close() {
 	close(v.stop)
 	select {
 	case <-v.ended:
+		if v.upload != nil {
+			v.upload.cancel()
+		}
 	case <-time.After(10 * time.Second):
 		v.log.Error("the state folder gives no answer")
 	}
@@ -246,7 +259,7 @@ func (s *session) saveSome() bool {
 			panic(err) // no such type in it
 		}
 		v.sent = true
-		s.saver.steps <- saveStep{meta: meta}
+		s.saver.steps <- saveStep{meta: meta, checkpoint: s.checkpointOf(&v.state)}
 	}
 	return false
 }

@@ -89,6 +89,7 @@ type session struct {
 	savedEpoch, savedAt int64           // of the state on disk
 	lost                int64           // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
 	lostRefunds         int64           // likewise, and refunds with it that no decision tells of
+	moved               int64           // when this life began with the state of another cluster; 0: it didn't
 	rejoinedIDs         map[string]bool // transactions that waited when the state was saved; nil: nobody asks
 	began               string          // names the run of progress records that this one belongs to
 }
@@ -110,6 +111,7 @@ type sessionConfig struct {
 	epoch        int64                 // that this process committed last
 	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
+	checkpoints  *checkpoints          // nil: none
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
 

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -67,7 +66,7 @@ func (s *session) savedState(ctx context.Context, last *progress) (*store.Store,
 			"saved", time.UnixMilli(state.Progress.At).UTC().Format(time.RFC3339), "took", time.Since(began).Round(time.Millisecond))
 		return st, state, nil
 	case err == nil:
-		return st, nil, nil
+		return s.fetchState(ctx, st, last)
 	case ctx.Err() != nil:
 		return nil, nil, errors.Join(ctx.Err(), st.Close())
 	case errors.Is(err, store.ErrUnusable):
@@ -75,7 +74,7 @@ func (s *session) savedState(ctx context.Context, last *progress) (*store.Store,
 	}
 	s.engine.Close()
 	s.engine = s.newEngine()
-	s.log.Error("the saved state can't be used: it is set aside, and everything is read again from the topics", "dir", s.cfg.stateDir(), "error", err.Error())
+	s.log.Error("the saved state can't be used: it is set aside; a checkpoint is taken, or everything is read again from the topics", "dir", s.cfg.stateDir(), "error", err.Error())
 	if err := st.SetAside(); err != nil {
 		s.log.Error("the state can't be set aside: it stays as it is, and nothing is saved", "error", err.Error())
 		if err := st.Close(); err != nil {
@@ -83,7 +82,7 @@ func (s *session) savedState(ctx context.Context, last *progress) (*store.Store,
 		}
 		return nil, nil, nil
 	}
-	return st, nil, nil
+	return s.fetchState(ctx, st, last)
 }
 
 func unusable(err error) error {
@@ -138,15 +137,20 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if st.Meta() == nil {
 		return nil, nil
 	}
-	state := new(savedState)
-	if err := json.Unmarshal(st.Meta(), state); err != nil {
-		return nil, fmt.Errorf("what says what it is can't be read: %w", err)
+	state, err := parseSaved(st.Meta())
+	if err != nil {
+		return nil, err
 	}
-	if state.Version != savedStateVersion || state.Progress == nil {
-		return nil, fmt.Errorf("its format is version %d, this program's is %d", state.Version, savedStateVersion)
+	if state.Moved {
+		if err := state.arrive(last, s.outputs); err != nil {
+			return nil, err
+		}
 	}
 	if err := state.Progress.precedes(last); err != nil {
 		return nil, err
+	}
+	if !state.Moved {
+		s.arrived()
 	}
 	if was, is := state.Topics[s.topics.Decisions], s.outputs[s.topics.Decisions]; was != is {
 		return nil, fmt.Errorf("its topic of decisions, %s, has the id %s, that of today %s: it was made anew", s.topics.Decisions, was, is)

@@ -35,7 +35,8 @@ func newBenchCmd() *cobra.Command {
           (refundguard-bench-…) and deletes them, or on an embedded one in this
           process
   state   the same events through an engine that is saved to disk beside it, and
-          restored in the end: what that costs (only if named)
+          restored in the end, and sent to a folder as a checkpoint and taken from
+          there: what that costs (only if named)
   rules   deciding refunds by 100 rules over 40 past-events expressions of up to
           64 events each, on one processor and on all: an event is a refund, and
           100 evaluations
@@ -117,9 +118,10 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	t := table.NewWriter()
 	t.SetOutputMirror(cmd.OutOrStdout())
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key"})
+	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key", "checkpoint copy s", "send s", "MB", "MB again", "fetch s"})
 	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
-		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey)})
+		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey),
+		fmt.Sprintf("%.3f", r.CheckpointCopy), fmt.Sprintf("%.2f", r.Checkpoint), r.CheckpointBytes / 1e6, fmt.Sprintf("%.3f", float64(r.CheckpointAgain)/1e6), fmt.Sprintf("%.2f", r.Fetch)})
 	t.Render()
 	t = newTable(cmd.OutOrStdout(), "what is kept", "memory B", "disk B")
 	for _, one := range []struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,15 +19,16 @@ import (
 func newStateCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "state",
-		Short: "Looks at the saved state",
-		Long: `The keyed state is saved in state.dir while the service runs. These commands
-read it, change nothing, and need the folder for themselves: end the service, or
-name a copy of the folder with --dir.`,
-		Example: "  refundguard state inspect -c refundguard.yaml\n  refundguard state verify --dir /backup/state\n  refundguard state export | grep '\"id\":\"rf_1001\"'",
+		Short: "Looks at the saved state, and takes it to other machines",
+		Long: `The keyed state is saved in state.dir while the service runs, and with
+state.checkpoint its copies in a bucket. inspect, verify and export read the folder
+and change nothing; restore and import fill an empty one. All need the folder for
+themselves: end the service, or name a copy of the folder with --dir.`,
+		Example: "  refundguard state inspect -c refundguard.yaml\n  refundguard state verify --dir /backup/state\n  refundguard state checkpoints -c refundguard.yaml\n  refundguard state restore -c refundguard.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newStateInspectCmd(), newStateVerifyCmd(), newStateExportCmd())
+	cmd.AddCommand(newStateInspectCmd(), newStateVerifyCmd(), newStateExportCmd(), newStateCheckpointsCmd(), newStateRestoreCmd(), newStateImportCmd())
 	return cmd
 }
 
@@ -40,13 +42,13 @@ func newStateFlags(cmd *cobra.Command) stateFlags {
 	return stateFlags{configFlag(cmd), cmd.Flags().String("dir", "", "the folder; default: state.dir"), observeFlag(cmd)}
 }
 
-func (f stateFlags) open() (*pipeline.State, error) {
+func (f stateFlags) load() (config, error) {
 	l, err := loadConfig(*f.file, os.Environ())
 	if err != nil {
-		return nil, err
+		return config{}, err
 	}
 	if len(l.faults) > 0 {
-		return nil, l.faults
+		return config{}, l.faults
 	}
 	c := l.config
 	if *f.observe {
@@ -54,6 +56,14 @@ func (f stateFlags) open() (*pipeline.State, error) {
 	}
 	if *f.dir != "" {
 		c.Pipeline.State.Dir = *f.dir
+	}
+	return c, nil
+}
+
+func (f stateFlags) open() (*pipeline.State, error) {
+	c, err := f.load()
+	if err != nil {
+		return nil, err
 	}
 	return pipeline.OpenState(c.Pipeline, slog.New(slog.DiscardHandler))
 }
@@ -134,16 +144,30 @@ func newStateVerifyCmd() *cobra.Command {
 
 func newStateExportCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "export", Short: "Writes what is saved as lines of JSON, one for each key",
-		Long: `Writes one line of JSON for each id, transaction, status update, sum of refunds and
-key of a window (for long ones, for each part that was added). It is to be read,
-and can't be taken back.`,
-		Example: "  refundguard state export -c refundguard.yaml --kind refunded",
+		Use: "export", Short: "Writes what is saved to a bucket or folder, or as lines of JSON",
+		Long: `With --to, writes all that is saved, as a checkpoint, to a bucket (s3://…) or a
+folder, for refundguard state import. --final says that the deployment leaves its
+cluster: it asks Kafka whether it stopped in order, whether anything is undecided,
+and whether this is its last state; only such an export can be imported on another
+cluster.
+
+Without --to, writes one line of JSON for each id, transaction, status update, sum
+of refunds and key of a window (for long ones, for each part that was added). That
+is to be read, and can't be taken back.`,
+		Example: "  refundguard state export -c refundguard.yaml --to /backup/refundguard\n  refundguard state export -c refundguard.yaml --to s3://backup/refundguard --final\n  refundguard state export -c refundguard.yaml --kind refunded",
 		Args:    cobra.NoArgs,
 	}
 	flags := newStateFlags(cmd)
-	kind := cmd.Flags().String("kind", "", "only id, transaction, update, refunded or window")
+	kind := cmd.Flags().String("kind", "", "of lines of JSON: only id, transaction, update, refunded or window")
+	to := cmd.Flags().String("to", "", "a bucket (s3://bucket/path) or the path of a folder")
+	final := cmd.Flags().Bool("final", false, "with --to: the deployment leaves its cluster; refuses unless nothing is left to decide there")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *to != "" {
+			return exportState(cmd, flags, *to, *final)
+		}
+		if *final {
+			return usage{errors.New("--final is for --to")}
+		}
 		s, err := flags.open()
 		if err != nil {
 			return err

@@ -81,7 +81,10 @@ func open(dir string, files vfs.FS, log *slog.Logger, readOnly bool) (*Store, er
 		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	s := &Store{dir: dir, fs: files, log: log, lock: lock, readOnly: readOnly, grown: map[string]*growth{}}
-	if err = s.open(); err == nil || errors.Is(err, ErrDamaged) {
+	if err = s.clean(); err == nil {
+		err = s.open()
+	}
+	if err == nil || errors.Is(err, ErrDamaged) {
 		return s, err
 	}
 	return nil, errors.Join(err, s.Close())

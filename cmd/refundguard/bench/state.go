@@ -1,15 +1,18 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/checkpoint"
 	"github.com/refundguard/refundguard/pipeline/store"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
@@ -32,6 +35,12 @@ type StateResult struct {
 	DiskPerKey   float64 `json:"disk_bytes_per_key"`
 
 	Sizes StateSizes `json:"sizes"`
+
+	Checkpoint      float64 `json:"checkpoint_seconds"` // to a folder, from a copy of the database
+	CheckpointCopy  float64 `json:"checkpoint_copy_seconds"`
+	CheckpointBytes int64   `json:"checkpoint_bytes"`
+	CheckpointAgain int64   `json:"checkpoint_bytes_again"` // one more, with nothing saved since
+	Fetch           float64 `json:"fetch_seconds"`          // into an empty folder, every byte verified
 }
 
 // State measures saving: as many events as the gate's go through an engine that
@@ -83,8 +92,56 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 	if got := back.Stats(); got.Keys != stats.Keys { // events behind the horizon are not restored
 		return r, fmt.Errorf("restored %+v, saved %+v", got, stats)
 	}
+	if err := measureCheckpoint(ctx, st, &r); err != nil {
+		return r, err
+	}
 	r.Sizes, err = sizes(ctx, schema, o)
 	return r, err
+}
+
+// measureCheckpoint sends what is saved to a folder, twice, and takes it from
+// there into an empty one.
+func measureCheckpoint(ctx context.Context, st *store.Store, r *StateResult) error {
+	dir, err := os.MkdirTemp("", "refundguard-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	bucket, err := checkpoint.New(filepath.Join(dir, "bucket"), "bench")
+	if err != nil {
+		return err
+	}
+	defer bucket.Close()
+	var m checkpoint.Manifest
+	for again := range 2 {
+		start := time.Now()
+		files, err := st.Copy()
+		if err != nil {
+			return err
+		}
+		copied := time.Now()
+		m = checkpoint.Manifest{Epoch: int64(again), SavedAt: start}
+		sent, err := bucket.Put(ctx, files, &m)
+		if err != nil {
+			return err
+		}
+		if again == 1 {
+			r.CheckpointAgain = sent
+			break
+		}
+		r.CheckpointCopy, r.Checkpoint, r.CheckpointBytes = copied.Sub(start).Seconds(), time.Since(copied).Seconds(), sent
+	}
+	empty, err := store.Open(nil, filepath.Join(dir, "state"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	err = empty.Receive(func(dir string) error { return bucket.Get(ctx, &m, dir) }, func(meta []byte) ([]byte, error) { return meta, nil })
+	r.Fetch = time.Since(start).Seconds()
+	if err == nil && !bytes.Equal(empty.Meta(), st.Meta()) {
+		err = errors.New("what was fetched isn't what was sent")
+	}
+	return errors.Join(err, empty.Close())
 }
 
 func perEvent(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / 1000 / float64(n) }
