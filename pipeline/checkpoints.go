@@ -25,8 +25,10 @@ type checkpoints struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	next atomic.Int64 // when the next is due, by the clock of since
-	busy atomic.Bool
+	began time.Time    // of the process
+	next  atomic.Int64 // when the next is due, in nanoseconds since
+	busy  atomic.Bool
+	asked atomic.Bool // of when the last one is that another process made
 }
 
 // OpenCheckpoints is where a deployment's checkpoints are: in state.checkpoint,
@@ -50,13 +52,10 @@ func (c *checkpoints) close() {
 	}
 }
 
-// start is what since counts from.
-var start = time.Now()
-
 // due reports whether a checkpoint is to be made, and that the next one isn't
 // due for an interval.
 func (c *checkpoints) due() bool {
-	now := int64(time.Since(start))
+	now := int64(time.Since(c.began))
 	if c.busy.Load() || now < c.next.Load() {
 		return false
 	}
@@ -126,6 +125,9 @@ func (c *checkpoints) begin(st *store.Store, m checkpoint.Manifest) *upload {
 }
 
 func (c *checkpoints) send(ctx context.Context, dir string, m checkpoint.Manifest) error {
+	if recent, err := c.recent(ctx, m); err != nil || recent {
+		return err
+	}
 	began := time.Now()
 	sent, err := c.bucket.Put(ctx, dir, &m)
 	c.metrics.checkpointSent.Add(float64(sent))
@@ -136,4 +138,25 @@ func (c *checkpoints) send(ctx context.Context, dir string, m checkpoint.Manifes
 	c.log.Info("checkpoint made", "bucket", c.bucket.String(), "name", m.Name(), "epoch", m.Epoch, "bytes", m.Bytes(), "sent", sent,
 		"took", time.Since(began).Round(time.Millisecond))
 	return c.bucket.Keep(ctx, c.keep, m.Life)
+}
+
+// recent reports whether the process before this one has made a checkpoint
+// within the interval: one that starts over and over must not push out those of
+// before the trouble.
+func (c *checkpoints) recent(ctx context.Context, m checkpoint.Manifest) (bool, error) {
+	if c.asked.Load() {
+		return false, nil
+	}
+	all, _, err := c.bucket.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.asked.Store(true)
+	for _, other := range all {
+		if ago := m.SavedAt.Sub(other.SavedAt); other.Life == m.Life && ago >= 0 && ago < c.every {
+			c.next.Store(int64(time.Since(c.began) + c.every - ago))
+			return true, nil
+		}
+	}
+	return false, nil
 }
