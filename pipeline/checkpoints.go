@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -118,7 +119,7 @@ func (c *checkpoints) begin(st *store.Store, m checkpoint.Manifest) *upload {
 		}
 		if err != nil && ctx.Err() == nil {
 			c.metrics.checkpointBad.Inc()
-			c.log.Error("no checkpoint was made: trying again later", "bucket", c.bucket.String(), "in", c.every, "error", err.Error())
+			c.log.Error("checkpoint: trying again later", "bucket", c.bucket.String(), "in", c.every, "error", err.Error())
 		}
 	}()
 	return u
@@ -137,7 +138,10 @@ func (c *checkpoints) send(ctx context.Context, dir string, m checkpoint.Manifes
 	c.metrics.checkpointAt.Set(float64(m.SavedAt.UnixMilli()) / 1000)
 	c.log.Info("checkpoint made", "bucket", c.bucket.String(), "name", m.Name(), "epoch", m.Epoch, "bytes", m.Bytes(), "sent", sent,
 		"took", time.Since(began).Round(time.Millisecond))
-	return c.bucket.Keep(ctx, c.keep, m.Life)
+	if err := c.bucket.Keep(ctx, c.keep, m.Life); err != nil {
+		return fmt.Errorf("one was made, but those before could not be removed: %w", err)
+	}
+	return nil
 }
 
 // recent reports whether the process before this one has made a checkpoint

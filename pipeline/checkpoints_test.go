@@ -355,3 +355,32 @@ func TestAProcessThatStartsOverAndOver(t *testing.T) {
 		t.Errorf("%d checkpoints", len(all))
 	}
 }
+
+// A bucket that nothing can be written to holds nothing up, and leaves nothing in
+// the state folder; once it can be, there is a checkpoint.
+func TestABucketThatCantBeWritten(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	bucket := bucketed(t, r)
+	if err := os.WriteFile(r.cfg.State.Checkpoint, nil, 0o600); err != nil { // no folder
+		t.Fatal(err)
+	}
+	r.send("transactions", 0, tx("t1", "ann", "100", 0))
+	in := r.run()
+	for i := range 3 {
+		r.send("refunds", 0, refund(fmt.Sprint("X", i), "t1", "ann", "10", time.Hour))
+		r.until("decided", func() bool { return in.Balance().Read == int64(i+1) })
+		r.settle(in)
+	}
+	if err := os.Remove(r.cfg.State.Checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	r.sent(bucket)
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"outgoing", "incoming"} {
+		if _, err := os.Stat(filepath.Join(r.cfg.State.Dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is left in the state folder: %v", name, err)
+		}
+	}
+}
