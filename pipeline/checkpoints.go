@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -25,8 +26,10 @@ type checkpoints struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	next atomic.Int64 // when the next is due, by the clock of since
-	busy atomic.Bool
+	began time.Time    // of the process
+	next  atomic.Int64 // when the next is due, in nanoseconds since
+	busy  atomic.Bool
+	asked atomic.Bool // of when the last one is that another process made
 }
 
 // OpenCheckpoints is where a deployment's checkpoints are: in state.checkpoint,
@@ -50,13 +53,10 @@ func (c *checkpoints) close() {
 	}
 }
 
-// start is what since counts from.
-var start = time.Now()
-
 // due reports whether a checkpoint is to be made, and that the next one isn't
 // due for an interval.
 func (c *checkpoints) due() bool {
-	now := int64(time.Since(start))
+	now := int64(time.Since(c.began))
 	if c.busy.Load() || now < c.next.Load() {
 		return false
 	}
@@ -119,13 +119,16 @@ func (c *checkpoints) begin(st *store.Store, m checkpoint.Manifest) *upload {
 		}
 		if err != nil && ctx.Err() == nil {
 			c.metrics.checkpointBad.Inc()
-			c.log.Error("no checkpoint was made: trying again later", "bucket", c.bucket.String(), "in", c.every, "error", err.Error())
+			c.log.Error("checkpoint: trying again later", "bucket", c.bucket.String(), "in", c.every, "error", err.Error())
 		}
 	}()
 	return u
 }
 
 func (c *checkpoints) send(ctx context.Context, dir string, m checkpoint.Manifest) error {
+	if recent, err := c.recent(ctx, m); err != nil || recent {
+		return err
+	}
 	began := time.Now()
 	sent, err := c.bucket.Put(ctx, dir, &m)
 	c.metrics.checkpointSent.Add(float64(sent))
@@ -135,5 +138,29 @@ func (c *checkpoints) send(ctx context.Context, dir string, m checkpoint.Manifes
 	c.metrics.checkpointAt.Set(float64(m.SavedAt.UnixMilli()) / 1000)
 	c.log.Info("checkpoint made", "bucket", c.bucket.String(), "name", m.Name(), "epoch", m.Epoch, "bytes", m.Bytes(), "sent", sent,
 		"took", time.Since(began).Round(time.Millisecond))
-	return c.bucket.Keep(ctx, c.keep, m.Life)
+	if err := c.bucket.Keep(ctx, c.keep, m.Life); err != nil {
+		return fmt.Errorf("one was made, but those before could not be removed: %w", err)
+	}
+	return nil
+}
+
+// recent reports whether the process before this one has made a checkpoint
+// within the interval: one that starts over and over must not push out those of
+// before the trouble.
+func (c *checkpoints) recent(ctx context.Context, m checkpoint.Manifest) (bool, error) {
+	if c.asked.Load() {
+		return false, nil
+	}
+	all, _, err := c.bucket.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.asked.Store(true)
+	for _, other := range all {
+		if ago := m.SavedAt.Sub(other.SavedAt); other.Life == m.Life && ago >= 0 && ago < c.every {
+			c.next.Store(int64(time.Since(c.began) + c.every - ago))
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -182,14 +182,13 @@ func TestADamagedCheckpoint(t *testing.T) {
 				t.Parallel()
 				r := newHeld(t, 1, 1)
 				bucket := bucketed(t, r)
-				r.cfg.State.CheckpointInterval = time.Hour // one in each life of the process
 				var kept []checkpoint.Manifest
 				for i := range 2 {
 					r.send("transactions", 0, tx(fmt.Sprint("t", i), "ann", "100", 0))
 					r.send("refunds", 0, refund(fmt.Sprint("X", i), fmt.Sprint("t", i), "ann", "60", time.Hour))
 					in := r.run()
 					r.until("decided", func() bool { return in.Balance().Read == int64(i+1) })
-					r.until("there is a checkpoint", func() bool { return len(r.list(bucket)) == i+1 })
+					r.sent(bucket)
 					if err := in.end(); err != nil {
 						t.Fatal(err)
 					}
@@ -328,5 +327,60 @@ func TestAStandbyTakesACheckpoint(t *testing.T) {
 	r.until("decided", func() bool { return b.Balance().Read == 2 })
 	if d := r.decided(); !strings.HasPrefix(d["Y"][0], "reject") {
 		t.Errorf("%v", d)
+	}
+}
+
+// A process that starts over and over makes no more checkpoints than one that
+// runs on.
+func TestAProcessThatStartsOverAndOver(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	bucket := bucketed(t, r)
+	r.cfg.State.CheckpointInterval = time.Hour
+	var first []checkpoint.Manifest
+	for i := range 4 {
+		r.send("refunds", 0, refund(fmt.Sprint("X", i), "t1", "ann", "60", time.Hour))
+		in := r.run()
+		r.until("decided", func() bool { return in.Balance().Read == int64(i+1) })
+		if i == 0 {
+			r.until("there is a checkpoint", func() bool { return len(r.list(bucket)) > 0 })
+			first = r.list(bucket)
+		} else {
+			r.settle(in)
+		}
+		if err := in.end(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := r.list(bucket); len(all) != 1 || all[0].Name() != first[0].Name() {
+		t.Errorf("%d checkpoints", len(all))
+	}
+}
+
+// A bucket that nothing can be written to holds nothing up, and leaves nothing in
+// the state folder; once it can be, there is a checkpoint.
+func TestABucketThatCantBeWritten(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	bucket := bucketed(t, r)
+	if err := os.WriteFile(r.cfg.State.Checkpoint, nil, 0o600); err != nil { // no folder
+		t.Fatal(err)
+	}
+	r.send("transactions", 0, tx("t1", "ann", "100", 0))
+	in := r.run()
+	for i := range 3 {
+		r.send("refunds", 0, refund(fmt.Sprint("X", i), "t1", "ann", "10", time.Hour))
+		r.until("decided", func() bool { return in.Balance().Read == int64(i+1) })
+		r.settle(in)
+	}
+	if err := os.Remove(r.cfg.State.Checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	r.sent(bucket)
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"outgoing", "incoming"} {
+		if _, err := os.Stat(filepath.Join(r.cfg.State.Dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is left in the state folder: %v", name, err)
+		}
 	}
 }

@@ -87,7 +87,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.checkpoints = &checkpoints{bucket: bucket, every: cfg.State.CheckpointInterval, keep: cfg.State.CheckpointKeep, log: p.log, metrics: p.metrics}
+		p.checkpoints = &checkpoints{bucket: bucket, every: cfg.State.CheckpointInterval, keep: cfg.State.CheckpointKeep, began: time.Now(), log: p.log, metrics: p.metrics}
 	}
 	return p, nil
 }
