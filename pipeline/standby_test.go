@@ -62,7 +62,10 @@ type member struct {
 func (r *held) join(dir string) *member {
 	r.t.Helper()
 	cfg, n := r.cfg, &network{}
-	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
+	cfg.State.Dir = dir
+	if cfg.Engine.TakeoverAfter == 0 {
+		cfg.Engine.TakeoverAfter = 2 * time.Second
+	}
 	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: registry})
