@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/rules/event"
@@ -307,4 +309,52 @@ func TestBeginningAnew(t *testing.T) {
 	// The next start goes on from there, without decide_from.
 	r.cfg.Streams["refunds"] = pipeline.StreamConfig{}
 	r.passed(r.run(), 4)
+}
+
+// A state from before a log was cut is none of what the topic holds now, however
+// far that has come since.
+func TestReviewAStateFromBeforeALogWasCut(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	r.send("refunds", 0, refund("x", "", "ann", "60", time.Minute))
+	r.send("refunds", 0, refund("y", "", "ann", "60", time.Minute))
+	r.through(2)
+	old := filepath.Join(t.TempDir(), "old")
+	r.keep(old)
+	if err := r.c.MoveTopicPartition("refunds", 0, r.c.LeaderFor("refunds", 0)); err != nil { // an election
+		t.Fatal(err)
+	}
+	r.send("refunds", 0, refund("z", "", "ann", "60", time.Minute))
+	r.through(3)
+	r.setBack(old)
+	// The log of the first leader is said to have ended before y.
+	r.c.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.c.KeepControl()
+		q := req.(*kmsg.OffsetForLeaderEpochRequest)
+		resp := q.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		for _, topic := range q.Topics {
+			st := kmsg.NewOffsetForLeaderEpochResponseTopic()
+			st.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				sp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+				if sp.Partition, sp.LeaderEpoch, sp.EndOffset = p.Partition, p.LeaderEpoch, 100; topic.Topic == "refunds" && p.LeaderEpoch == 0 {
+					sp.EndOffset = 1
+				}
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	r.through(3)
+	if found, err := filepath.Glob(filepath.Join(r.cfg.State.Dir, "set-aside-1")); err != nil || len(found) != 1 {
+		t.Errorf("set aside: %v, %v", found, err)
+	}
+	if n := r.alerted("topic-cut"); n != 0 {
+		t.Errorf("%d alerts: the progress is later than the cut", n)
+	}
+	r.send("refunds", 0, refund("y", "", "ann", "60", time.Minute))
+	r.through(4)
+	if d := r.decided(); len(d["x"]) != 1 || len(d["y"]) != 1 || len(d["z"]) != 1 {
+		t.Errorf("decided: %v", d)
+	}
 }

@@ -161,6 +161,12 @@ func (s *session) restore(past *journal) error {
 	return nil
 }
 
+// decidedAt reports whether a record that can be read is that of a decision.
+func (j *journal) decidedAt(r *record) bool {
+	at, decided := j.place[r.Event.ID()]
+	return decided && at == place{r.Partition, r.Offset}
+}
+
 // taken forgets a decision that is in the state now: that tells by itself what
 // repeats it.
 func (j *journal) taken(id string) {
@@ -180,7 +186,7 @@ func (s *session) restoreRest(past *journal, following bool) {
 		switch {
 		case following && at.offset >= p.passed:
 			continue
-		case at.offset < p.inState:
+		case at.offset < p.inState && p.odd[at.offset] != refused:
 			s.engine.Reserve(d) // the id is known
 		default:
 			s.engine.Remember(id, d)

@@ -253,3 +253,46 @@ func TestObservingLeavesTheStateAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A refund that was refused, and waited for its turn when the state was saved,
+// may be decided by an instance that had no such state, and other limits. Who
+// comes back with that state knows it.
+func TestReviewARefusedRefundThatAnotherDecided(t *testing.T) {
+	for _, readable := range []bool{true, false} {
+		t.Run(fmt.Sprint("readable ", readable), func(t *testing.T) {
+			r := newStateful(t, time.Millisecond)
+			large := r.cfg.Limits
+			r.cfg.Limits.MaxFieldBytes = 256
+			small := r.cfg.Limits
+			f := refund("X", "", "ann", "60", time.Hour)
+			f["reason"] = strings.Repeat("x", 1000)
+			r.hold.Store(true)
+			r.refund(0, refund("V", "", "ann", "1", time.Hour))
+			r.refund(0, f)
+			in := r.run()
+			r.until("live", func() bool { return in.Ready() == nil })
+			r.settle(in)
+			applied := float64(time.Now().UnixMilli()) / 1000
+			r.until("saved", func() bool { return in.metric("refundguard_state_saved_timestamp_seconds") > applied })
+			if err := in.end(); err != nil {
+				t.Fatal(err)
+			}
+			old := filepath.Join(t.TempDir(), "old")
+			r.keep(old)
+			_ = os.RemoveAll(r.cfg.State.Dir)
+			r.hold.Store(false)
+			r.cfg.Limits = large
+			r.through(2)
+			r.want(map[string]string{"V": "approve", "X": "approve"})
+			r.setBack(old)
+			if !readable {
+				r.cfg.Limits = small
+				r.through(2)
+				r.cfg.Limits = large
+			}
+			r.refund(0, f)
+			r.through(3)
+			r.want(map[string]string{"V": "approve", "X": "approve"})
+		})
+	}
+}

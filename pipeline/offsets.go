@@ -16,6 +16,18 @@ import (
 // epoch of the leader tells (KIP-320). Nothing is decided a second time: the
 // journal knows the ids.
 func (s *session) offsetsStill(ctx context.Context, last *progress) error {
+	return s.eachCut(ctx, last, func(p *partition, pp *partitionProgress, end int64) {
+		topic := p.in.stream.Topic
+		s.tell("topic-cut", fmt.Sprintf("%s/%d/%d/%d", topic, p.id, end, pp.Applied),
+			fmt.Sprintf("topic %s partition %d was read up to offset %d, and the cluster lost its records from %d on (an unclean leader election, or a late copy). What comes under these offsets now is read; what was decided stays decided",
+				topic, p.id, pp.Applied, end))
+		pp.Applied, pp.Decided, pp.DecideFrom = end, min(pp.Decided, end), min(pp.DecideFrom, end)
+	})
+}
+
+// eachCut calls f for the partitions whose log was cut before a progress, with
+// where it was.
+func (s *session) eachCut(ctx context.Context, last *progress, f func(p *partition, pp *partitionProgress, end int64)) error {
 	var req kadm.OffsetForLeaderEpochRequest
 	read := map[*partition]*partitionProgress{}
 	for _, in := range s.inputs {
@@ -52,10 +64,7 @@ func (s *session) offsetsStill(ctx context.Context, last *progress) error {
 				end = p.end
 			}
 			if end < pp.Applied {
-				s.tell("topic-cut", fmt.Sprintf("%s/%d/%d/%d", in.stream.Topic, p.id, end, pp.Applied),
-					fmt.Sprintf("topic %s partition %d was read up to offset %d, and the cluster lost its records from %d on (an unclean leader election, or a late copy). What comes under these offsets now is read; what was decided stays decided",
-						in.stream.Topic, p.id, pp.Applied, end))
-				pp.Applied, pp.Decided, pp.DecideFrom = end, min(pp.Decided, end), min(pp.DecideFrom, end)
+				f(p, pp, end)
 			}
 		}
 	}

@@ -31,10 +31,17 @@ func (s *session) rejoin(r *record, past *journal) error {
 	}
 	passed := r.Offset < r.part.passed
 	switch {
-	case r.Fate == refused && r.err == nil && r.part.in == s.refunds && !passed:
-		// It can be read today, and is new to the state.
+	case r.Fate == refused && r.err == nil && r.part.in == s.refunds && (!passed || past.decidedAt(r)):
+		// It can be read today, or by who decided it, and is new to the state.
+		r.Seen = max(r.Seen, s.cfg.now().UnixMilli())
 		s.engine.Apply([]*engine.Item{&r.Item})
-		if r.history && r.Fate == engine.Fresh {
+		switch {
+		case passed && r.Fate != engine.Fresh:
+			return s.diverged()
+		case passed:
+			s.engine.Settle(&r.Item, past.decided[r.Event.ID()].Outcome)
+			past.taken(r.Event.ID())
+		case r.history && r.Fate == engine.Fresh:
 			s.engine.Settle(&r.Item, event.Approve)
 		}
 		return nil

@@ -91,7 +91,15 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 	for _, r := range records {
 		r.Context = nil // the client's, of the try before
 	}
-	return s.transact(ctx, records)
+	if err := s.transact(ctx, records); err != nil {
+		return err
+	}
+	// This was the first transaction of a client, too. If readers only don't see
+	// it yet, they do when the next try looks.
+	if last, err = lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err == nil && (last == nil || last.Writer != s.cfg.writer || last.Epoch != p.Epoch) {
+		err = fmt.Errorf("epoch %d was answered as committed, and readers don't see it", p.Epoch)
+	}
+	return err
 }
 
 // stillOurs refuses to take the transactional.id back from a successor.

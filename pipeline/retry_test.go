@@ -167,3 +167,39 @@ func TestFencedWithoutASuccessor(t *testing.T) {
 	r.send("refunds", 0, refund("x", "", "bob", "1", time.Minute))
 	r.whole(in, 2)
 }
+
+// An epoch that was sent again counts when readers see it, not when the cluster
+// says so: franz-go answers that a transaction is ended where it thinks that it
+// never began.
+func TestReviewACommitThatIsNotThere(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	in := r.run()
+	r.send("refunds", 0, refund("before", "", "ann", "1", 0))
+	r.passed(in, 1)
+	other := r.connect()
+	var asked atomic.Int32
+	r.c.ControlKey(int16(kmsg.EndTxn), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.c.KeepControl()
+		q := *req.(*kmsg.EndTxnRequest)
+		resp := q.ResponseKind().(*kmsg.EndTxnResponse)
+		switch asked.Add(1) {
+		case 1:
+			resp.ErrorCode = kerr.UnknownServerError.Code
+		case 2: // it is aborted, and the answer is that of a commit
+			q.Commit = false
+			r.c.SleepControl(func() {
+				answer, err := q.RequestWith(context.Background(), other)
+				if err != nil {
+					t.Error(err)
+				}
+				resp = answer
+			})
+		default:
+			return nil, nil, false
+		}
+		return resp, nil, true
+	})
+	r.send("refunds", 0, refund("x", "", "bob", "1", time.Minute))
+	r.until("it goes on", func() bool { return asked.Load() > 3 })
+	r.whole(in, 2)
+}

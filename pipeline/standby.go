@@ -35,7 +35,7 @@ type following struct {
 // mark says that the state of an epoch, and of any later one, has all that the
 // journal and the alerts hold before some offsets.
 type mark struct {
-	epoch           int64
+	epoch           int64 // 0: not known yet
 	journal, alerts map[int32]int64
 }
 
@@ -118,6 +118,11 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 // followTo applies what was committed up to a progress that another one came
 // after.
 func (s *session) followTo(ctx context.Context, p *progress, f *following, r *recovery) error {
+	if f.read.journal != nil && f.read.epoch == 0 {
+		// What could be read then, before f.last was looked for, is of epochs up to
+		// the one after that.
+		f.read.epoch = f.last.Epoch + 1
+	}
 	if err := s.resumeFrom(p); err != nil {
 		return err
 	}
@@ -132,10 +137,9 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	s.tellLoss(s.cfg.now())
 	f.caughtUp = true
 	s.tellStandby(f)
-	// What could be read just now is of epochs up to the one after f.last.
-	if f.read.journal == nil || p.Epoch >= f.read.epoch {
+	if f.read.journal == nil || f.read.epoch > 0 && p.Epoch >= f.read.epoch {
 		f.applied = f.read
-		f.read = mark{f.last.Epoch + 1, maps.Clone(r.past.ends), maps.Clone(r.past.alertEnds)}
+		f.read = mark{0, maps.Clone(r.past.ends), maps.Clone(r.past.alertEnds)}
 	}
 	s.metrics.observe(s)
 	s.saveFollowed(p, f)

@@ -66,7 +66,10 @@ func (m *member) saved() bool { return m.metric("refundguard_state_saved_timesta
 func (r *held) join(dir string) *member {
 	r.t.Helper()
 	cfg, n, registry := r.cfg, &network{}, prometheus.NewRegistry()
-	cfg.State.Dir, cfg.Engine.TakeoverAfter = dir, 2*time.Second
+	cfg.State.Dir = dir
+	if cfg.Engine.TakeoverAfter == 0 {
+		cfg.Engine.TakeoverAfter = 2 * time.Second
+	}
 	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.Dialer(n.dial)}, TransactionalID: "refundguard", CreateTopics: true,
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)).With("instance", filepath.Base(dir)), Registerer: registry})
 	if err != nil {

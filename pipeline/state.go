@@ -71,6 +71,8 @@ func (s *session) savedState(ctx context.Context, last *progress) (*store.Store,
 		return nil, nil, errors.Join(ctx.Err(), st.Close())
 	case errors.Is(err, store.ErrUnusable):
 		return nil, nil, errors.Join(unusable(err), st.Close())
+	case errors.Is(err, errNotAsked):
+		return nil, nil, errors.Join(err, st.Close())
 	}
 	s.engine.Close()
 	s.engine = s.newEngine()
@@ -131,6 +133,9 @@ func (s *session) openStore(ctx context.Context) (*store.Store, error) {
 // to let go of its folder.
 const inUseTimeout = 10 * time.Second
 
+// errNotAsked says nothing of the state: the next session asks again.
+var errNotAsked = errors.New("whether the saved state is of what topics hold could not be asked")
+
 // restoreState restores the engine, if the saved state is one that the
 // committed progress came after. It is nil where nothing is saved.
 func (s *session) restoreState(ctx context.Context, st *store.Store, last *progress) (*savedState, error) {
@@ -148,6 +153,16 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	}
 	if err := state.Progress.precedes(last); err != nil {
 		return nil, err
+	}
+	var cut error
+	err = s.eachCut(ctx, state.Progress, func(p *partition, pp *partitionProgress, end int64) {
+		cut = fmt.Errorf("it has %s partition %d up to offset %d, and the cluster lost what was there from %d on", p.in.stream.Topic, p.id, pp.Applied, end)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotAsked, err)
+	}
+	if cut != nil {
+		return nil, cut
 	}
 	if !state.Moved {
 		s.arrived()
