@@ -44,9 +44,32 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}); err != nil {
 		return fmt.Errorf("claiming the progress: %w", err)
 	}
+	if err := s.shown(ctx, &mine); err != nil {
+		return fmt.Errorf("claiming the progress: %w", err)
+	}
 	s.cfg.claimed(s.seen)
 	s.cfg.committed(&mine)
 	return nil
+}
+
+// shown waits until readers see a progress that was answered as committed. It is
+// a client's first transaction, and of those one was seen that wasn't there.
+func (s *session) shown(ctx context.Context, p *progress) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	for {
+		last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
+		switch {
+		case err != nil || last == nil:
+		case last.Writer == p.Writer && last.Epoch == p.Epoch:
+			return nil
+		case last.Writer != p.Writer && last.Writer != s.seen:
+			return replacedBy(last.Writer, fmt.Errorf("epoch %d is not to be seen", p.Epoch))
+		}
+		if sleep(ctx, 20*time.Millisecond) != nil {
+			return fmt.Errorf("epoch %d was answered as committed, and readers don't see it", p.Epoch)
+		}
+	}
 }
 
 // A successor claims what it took as soon as it has read the progress.

@@ -303,6 +303,9 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
 		return nil, err
 	}
+	if err := s.shown(ctx, p); err != nil {
+		return nil, fmt.Errorf("the first progress: %w", err)
+	}
 	s.cfg.claimed(writerID{})
 	s.cfg.committed(p)
 	return p, nil
