@@ -296,3 +296,28 @@ func TestReviewARefusedRefundThatAnotherDecided(t *testing.T) {
 		})
 	}
 }
+
+// A refund that waited when the state was saved, and was rejected after that, has
+// no share in what its payment's refunds sum up to.
+func TestWhatWaitedIsSettledAsItWasDecided(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	r.send("transactions", 0, tx("t1", "ann", "100", 0))
+	r.hold.Store(true)
+	r.refund(0, refund("X", "t1", "ann", "150", time.Hour))
+	in := r.run()
+	r.until("it waits in a saved state", func() bool { return in.metric("refundguard_refunds_waiting") == 1 })
+	saved := func() float64 { return in.metric("refundguard_state_saved_timestamp_seconds") }
+	since := saved()
+	r.until("it is saved", func() bool { return saved() > since })
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "old")
+	r.keep(old)
+	r.hold.Store(false)
+	r.through(1)
+	r.setBack(old)
+	r.send("refunds", 0, refund("Y", "t1", "ann", "60", 2*time.Hour))
+	r.through(2)
+	r.want(map[string]string{"X": "reject OVER_REFUND", "Y": "approve"})
+}
