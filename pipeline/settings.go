@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -65,11 +66,11 @@ const mostAhead = time.Hour
 // are both in the future says that its partition has come that far, and refunds
 // no longer wait for what is behind it.
 func (s *session) checkTimestamps(topic string, set map[string]string) {
-	ms, err := strconv.ParseInt(set["message.timestamp.after.max.ms"], 10, 64)
-	if err != nil && set["message.timestamp.type"] == "" {
+	ms, err := strconv.ParseInt(cmp.Or(set["message.timestamp.after.max.ms"], set["message.timestamp.difference.max.ms"]), 10, 64) // the latter before Kafka 3.6
+	if err != nil {
 		return
 	}
-	loose := set["message.timestamp.type"] != "LogAppendTime" && (err != nil || ms > mostAhead.Milliseconds())
+	loose := set["message.timestamp.type"] != "LogAppendTime" && ms > mostAhead.Milliseconds()
 	s.metrics.looseTimestamps.WithLabelValues(topic).Set(oneIf(loose))
 	if loose {
 		s.log.Warn("producers of this topic may write timestamps of the far future, and refunds then don't wait for what is behind them: set message.timestamp.type=LogAppendTime, or message.timestamp.after.max.ms to an hour at most",
