@@ -57,7 +57,7 @@ func parseTime(b []byte) (ms int64, ok bool) {
 	ms -= offset
 	if leap {
 		// Leap seconds end a UTC day.
-		ms -= ms % 1000
+		ms -= (ms%1000 + 1000) % 1000 // down, before 1970 too
 		if (ms+1000)%msPerDay != 0 {
 			return 0, false
 		}
