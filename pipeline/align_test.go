@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +30,8 @@ func TestASilentPartitionIsLeftOutAndDecisionsAreHeld(t *testing.T) {
 	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		r := req.(*kmsg.ListOffsetsRequest)
-		if !silent.Load() || r.IsolationLevel != 1 || len(r.Topics) == 0 {
+		asks := slices.ContainsFunc(r.Topics, func(t kmsg.ListOffsetsRequestTopic) bool { return t.Topic == "transactions" })
+		if !silent.Load() || r.IsolationLevel != 1 || !asks {
 			return nil, nil, false
 		}
 		// All partitions are at their end, but for one that claims to be
