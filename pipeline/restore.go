@@ -28,6 +28,8 @@ func (s *session) fetchState(ctx context.Context, st *store.Store, last *progres
 		return nil, nil, errors.Join(ctx.Err(), st.Close())
 	case errors.Is(err, store.ErrUnusable) || errors.Is(err, store.ErrInUse):
 		return nil, nil, errors.Join(unusable(err), st.Close())
+	case errors.Is(err, errNotAsked): // the folder has it now
+		return nil, nil, errors.Join(err, st.Close())
 	case len(s.gaps(last)) > 0 || s.movedFrom(last) != noTime:
 		// What is in the bucket may be the only copy.
 		err = fmt.Errorf("state.checkpoint: %w. The topics no longer hold all that the state was made of, so this is tried until it succeeds; without state.checkpoint the service starts, and holds the refunds that need what is missing", err)
@@ -61,7 +63,7 @@ func (s *session) fetchNewest(ctx context.Context, st *store.Store, last *progre
 		var state *savedState
 		if err == nil {
 			state, err = s.restoreState(ctx, st, last)
-			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnusable) {
+			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnusable) && !errors.Is(err, errNotAsked) {
 				s.engine.Close()
 				s.engine = s.newEngine()
 				err = fmt.Errorf("%w: %w", checkpoint.ErrRefused, err)
