@@ -177,6 +177,15 @@ func (p *partition) drained() bool {
 	return true
 }
 
+// lag is how many offsets there are to the partition's end, as far as that is
+// known, that are not applied.
+func (p *partition) lag() int64 {
+	if !p.endKnown {
+		return 0
+	}
+	return max(0, p.end-p.applied)
+}
+
 // waiting is how many refunds are read and not passed.
 func (p *partition) waiting() int { return len(p.pending) - p.pendingAt }
 

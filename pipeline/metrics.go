@@ -167,9 +167,7 @@ func (m *metrics) observe(s *session) {
 		lag := int64(0)
 		for _, p := range in.partitions {
 			p.drained()
-			if p.endKnown {
-				lag += max(0, p.end-p.applied)
-			}
+			lag += p.lag()
 			if in == s.refunds {
 				waiting += p.waiting()
 			}

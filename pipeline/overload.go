@@ -45,9 +45,7 @@ func (s *session) shedShadow() {
 	var waiting int64
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
-			if p.endKnown {
-				waiting += max(0, p.end-p.applied)
-			}
+			waiting += p.lag()
 		}
 	}
 	before := s.overload.shed
@@ -56,11 +54,10 @@ func (s *session) shedShadow() {
 		return
 	}
 	s.engine.Shed(shed)
+	s.metrics.shedding.Set(oneIf(shed))
 	if shed {
-		s.metrics.shedding.Set(1)
 		s.log.Warn("more arrives than is worked off: shadow rules are left out, and listed as skipped in decisions, until half of what waits is done", "records", waiting)
 	} else {
-		s.metrics.shedding.Set(0)
 		s.log.Info("shadow rules are evaluated again", "records", waiting)
 	}
 }

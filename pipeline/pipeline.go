@@ -123,7 +123,7 @@ func (p *Pipeline) setState(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = err
-	p.metrics.ready.Set(map[bool]float64{true: 1, false: 0}[err == nil])
+	p.metrics.ready.Set(oneIf(err == nil))
 }
 
 // Run decides refunds until ctx ends; what was decided by then is committed
