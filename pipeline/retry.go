@@ -94,12 +94,7 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 	if err := s.transact(ctx, records); err != nil {
 		return err
 	}
-	// This was the first transaction of a client, too. If readers only don't see
-	// it yet, they do when the next try looks.
-	if last, err = lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress); err == nil && (last == nil || last.Writer != s.cfg.writer || last.Epoch != p.Epoch) {
-		err = fmt.Errorf("epoch %d was answered as committed, and readers don't see it", p.Epoch)
-	}
-	return err
+	return s.shown(ctx, p) // it was the first transaction of a client, too
 }
 
 // stillOurs refuses to take the transactional.id back from a successor.
