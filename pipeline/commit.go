@@ -43,6 +43,9 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 	e := s.epoch
 	s.epochs++
 	s.engine.Derive()
+	if s.failed = s.stateErr(); s.failed != nil {
+		return
+	}
 	p := s.snapshot(s.cfg.now().UnixMilli())
 	p.Left = last
 	if !p.Balance.OK() {

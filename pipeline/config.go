@@ -93,6 +93,10 @@ type StateConfig struct {
 	Dedup     time.Duration `koanf:"dedup"`
 	Originals time.Duration `koanf:"originals"`
 
+	// Memory is about how many bytes of state are kept in memory: what was unused
+	// for longest is read from Dir when it is asked for. 0: all is kept there.
+	Memory int64 `koanf:"memory"`
+
 	// SaveInterval is how often the state is saved in Dir; "" is nowhere, and
 	// each start reads everything again from the topics.
 	SaveInterval time.Duration `koanf:"save_interval"`
@@ -233,6 +237,12 @@ func (c Config) Validate() error {
 	}
 	if c.State.CheckpointKeep < 1 {
 		fault("state.checkpoint_keep is %d: it must be above 0", c.State.CheckpointKeep)
+	}
+	switch {
+	case c.State.Memory < 0:
+		fault("state.memory is %d: it can't be negative", c.State.Memory)
+	case c.State.Memory > 0 && c.State.Dir == "":
+		fault("state.memory is set, and state.dir isn't: without a folder all of the state is in memory")
 	}
 	if c.State.ExactEvents < 1 {
 		fault("state.exact_events is %d: it must be above 0", c.State.ExactEvents)

@@ -137,7 +137,7 @@ func (s *State) Verify() (keys int64, err error) {
 	}
 	e := newEngine(cfg, schema, set)
 	defer e.Close()
-	if err := e.Restore(s.saved.Engine, time.Now().UnixMilli(), s.store.Scan); err != nil {
+	if err := e.Restore(s.saved.Engine, time.Now().UnixMilli(), s.store); err != nil {
 		return 0, err
 	}
 	return e.Stats().Keys, nil

@@ -38,6 +38,7 @@ type metrics struct {
 	lag             *prometheus.GaugeVec
 	leftOut         *prometheus.GaugeVec
 	stateKeys       prometheus.Gauge
+	stateCold       prometheus.Gauge
 	stateEvents     prometheus.Gauge
 	stateBytes      prometheus.Gauge
 	saves           prometheus.Histogram
@@ -95,7 +96,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag:            gauges("refundguard_lag_records", "Offsets between what was applied and the end of the stream's topic.", "stream"),
 		leftOut:        gauges("refundguard_partitions_left_out", "Silent partitions that decisions don't wait for.", "stream"),
 		stateKeys:      gauge("refundguard_state_keys", "Keys in the state: ids and windows."),
-		stateEvents:    gauge("refundguard_state_events", "Events in windows."),
+		stateCold:      gauge("refundguard_state_cold_keys", "Those of them that are on disk only, and come back when they are asked for."),
+		stateEvents:    gauge("refundguard_state_events", "Events in windows, of keys in memory."),
 		stateBytes:     gauge("refundguard_state_bytes", "Memory of the keyed state."),
 		saves: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_seconds",
 			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
@@ -111,7 +113,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
-		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateEvents, m.stateBytes,
+		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
@@ -177,6 +179,7 @@ func (m *metrics) observe(s *session) {
 	m.waiting.Set(float64(waiting))
 	st := s.engine.Stats()
 	m.stateKeys.Set(float64(st.Keys))
+	m.stateCold.Set(float64(st.Cold))
 	m.stateEvents.Set(float64(st.Events))
 	m.stateBytes.Set(float64(st.Bytes))
 }

@@ -81,11 +81,15 @@ func (s *session) rejoin(r *record, past *journal) error {
 
 // diverged sets the state aside for the session that follows.
 func (s *session) diverged() error {
-	if s.saver == nil { // it was only read
+	v := s.saver
+	if v == nil {
+		v = s.unsaved
+	}
+	if v == nil { // it was only read
 		return &fatalError{errDiverged}
 	}
-	s.saver.close()
-	s.saver = nil
+	v.close()
+	s.saver, s.unsaved = nil, nil
 	st, err := store.Open(s.cfg.files, s.cfg.stateDir(), s.log)
 	if st != nil {
 		err = errors.Join(st.SetAside(), st.Close())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -64,6 +65,7 @@ type saver struct {
 // is to be a checkpoint.
 type saveStep struct {
 	drops      [][2][]byte
+	gone       [][]byte
 	copied     []engine.Copied
 	meta       []byte
 	checkpoint func(st *store.Store) *upload // nil: no
@@ -132,6 +134,11 @@ func (v *saver) write(w *store.Save, step saveStep) error {
 			return err
 		}
 	}
+	for _, key := range step.gone {
+		if err := w.Delete(key); err != nil {
+			return err
+		}
+	}
 	waiting := func(f func(key, value []byte) error) func(key, value []byte) error {
 		return func(key, value []byte) error {
 			err := f(key, value)
@@ -189,10 +196,19 @@ func (v *saver) close() {
 	}
 }
 
+// stateErr says that a part of the state could not be read back from disk, so
+// that nothing may be written of what was made since.
+func (s *session) stateErr() error {
+	if err := s.engine.Err(); err != nil {
+		return fmt.Errorf("the state on disk: %w", err)
+	}
+	return nil
+}
+
 // startSave begins a save of the state as it is now, which is that of the
 // progress, if it is time.
 func (s *session) startSave(p *progress, now bool) {
-	if s.saver == nil || s.saving != nil || !now && time.Since(s.saved) < s.cfg.State.SaveInterval {
+	if s.saver == nil || s.saving != nil || s.stateErr() != nil || !now && (s.engine.Evicting() || time.Since(s.saved) < s.cfg.State.SaveInterval) {
 		return
 	}
 	began := time.Now()
@@ -203,7 +219,7 @@ func (s *session) startSave(p *progress, now bool) {
 	s.saving = &saving{save: s.engine.StartSave(s.cfg.now().UnixMilli()), began: began,
 		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.outputs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
-	s.saver.steps <- saveStep{drops: s.saving.save.Drops}
+	s.saver.steps <- saveStep{drops: s.saving.save.Drops, gone: s.saving.save.Gone}
 	s.metrics.savePause.Observe(time.Since(began).Seconds())
 }
 
@@ -231,7 +247,8 @@ func (s *session) odd() map[string]map[int32]map[int64]engine.Fate {
 }
 
 // saveSome copies a part of what is to be saved, and hands all of it over once
-// its progress is committed. It reports whether there is more to copy.
+// its progress is committed; once that is on disk, it lets go of what there is no
+// room for. It reports whether there is more of either.
 func (s *session) saveSome() bool {
 	if s.saver == nil {
 		return false
@@ -242,7 +259,10 @@ func (s *session) saveSome() bool {
 	default:
 	}
 	v := s.saving
-	if v == nil || v.sent || len(s.saver.steps) == cap(s.saver.steps) {
+	if v == nil {
+		return s.engine.EvictFor(copyFor)
+	}
+	if v.sent || len(s.saver.steps) == cap(s.saver.steps) {
 		return false
 	}
 	if !v.copied {
@@ -270,10 +290,10 @@ func (s *session) endSave(r saveResult) {
 	if r.err != nil {
 		s.log.Error("the state is not saved any longer: after a restart more is read again from the topics", "error", r.err.Error())
 		s.engine.Untrack()
-		s.saver.close()
-		s.saver = nil
+		s.saver, s.unsaved = nil, s.saver // what left memory is there still
 		return
 	}
+	s.engine.StartEvict(v.save)
 	s.metrics.saves.Observe(time.Since(v.began).Seconds())
 	s.savedEpoch, s.savedAt = v.state.Progress.Epoch, v.state.Progress.At
 	s.metrics.savedAt.Set(float64(s.savedAt) / 1000)

@@ -77,6 +77,7 @@ type session struct {
 	fill       *filler
 
 	saver               *saver          // nil: no state folder
+	unsaved             *saver          // of one that nothing can be saved in any longer
 	saving              *saving         // nil: none is under way
 	saved               time.Time       // when the last one ended
 	rewrite             [][]byte        // keys to be saved whole
@@ -139,7 +140,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 func (s *session) newEngine() *engine.Engine { return newEngine(s.cfg.Config, s.schema, s.set) }
 
 func newEngine(c Config, schema *event.Schema, set *rules.Set) *engine.Engine {
-	return engine.New(engine.Config{Schema: schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents,
+	return engine.New(engine.Config{Schema: schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents, Memory: c.State.Memory,
 		Retention: c.State.Retention.Milliseconds(), Originals: c.State.Originals.Milliseconds(), Dedup: c.State.Dedup.Milliseconds(),
 		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, set)
 }
@@ -173,8 +174,10 @@ func (s *session) close(stop func()) {
 		s.reader.wg.Wait()
 		s.reader.client.Close()
 	}
-	if s.saver != nil {
-		s.saver.close()
+	for _, v := range []*saver{s.saver, s.unsaved} {
+		if v != nil {
+			v.close()
+		}
 	}
 	s.producer.Close()
 	s.adm.Close()

@@ -74,6 +74,9 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 	for {
 		for s.saveSome() {
 		}
+		if err := s.stateErr(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -27,6 +27,7 @@ func (s *session) openState(ctx context.Context, last *progress) (*savedState, e
 	if st != nil && !st.ReadOnly() {
 		s.saver = newSaver(st, s.log, s.metrics)
 		s.engine.Track()
+		s.engine.KeepOnDisk(st)
 	} else if st != nil {
 		if err := st.Close(); err != nil {
 			s.log.Warn("closing the state folder", "error", err)
@@ -173,16 +174,26 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if state.Topics[s.topics.Alerts] != s.outputs[s.topics.Alerts] {
 		state.Alerts = nil // offsets of another topic
 	}
-	scan := func(lo, hi []byte, each func(key, value []byte) error) error {
-		n := 0
-		return st.Scan(lo, hi, func(key, value []byte) error {
-			if n++; n%4096 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return each(key, value)
-		})
+	if !st.ReadOnly() {
+		s.engine.KeepOnDisk(st)
 	}
-	return state, s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), scan)
+	return state, s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), stoppable{st, ctx})
+}
+
+// stoppable is a store whose Scan ends with a context.
+type stoppable struct {
+	*store.Store
+	ctx context.Context
+}
+
+func (s stoppable) Scan(lo, hi []byte, each func(key, part []byte) error) error {
+	n := 0
+	return s.Store.Scan(lo, hi, func(key, part []byte) error {
+		if n++; n%4096 == 0 && s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		return each(key, part)
+	})
 }
 
 // precedes says why a state of this progress can't become that of the last

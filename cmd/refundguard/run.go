@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
@@ -47,6 +49,7 @@ webhooks are off.`,
 		}
 		log := newLogger(c.Log, os.Stderr)
 		limitMemory(log)
+		c.boundState(log)
 		s, err := newService(c, log)
 		if err != nil {
 			return err
@@ -69,5 +72,16 @@ func limitMemory(log *slog.Logger) {
 	}
 	if limit > 0 {
 		log.Debug("memory limit", "bytes", limit)
+	}
+}
+
+// boundState has the state take 2/5 of the memory that there is, where the
+// configuration doesn't say how much: with what the collector needs, that is
+// 4/5.
+func (c *config) boundState(log *slog.Logger) {
+	limit := debug.SetMemoryLimit(-1)
+	if s := &c.Pipeline.State; s.Memory == 0 && s.Dir != "" && limit != math.MaxInt64 {
+		s.Memory = limit / 5 * 2
+		log.Info("the state takes what there is of memory, the rest of it stays on disk (state.memory)", "bytes", s.Memory)
 	}
 }

@@ -34,6 +34,9 @@ var earlyBytes = 32 << 20
 // Drop removes the keys from lo up to but not hi. It comes before Put and Add.
 func (v *Save) Drop(lo, hi []byte) error { return v.batch.DeleteRange(lo, hi, nil) }
 
+// Delete removes a key. It comes before Put and Add.
+func (v *Save) Delete(key []byte) error { return v.batch.Delete(key, nil) }
+
 // Put replaces the value of a key, with all that Add adds to it in this save.
 // After ErrFull it can be called again, after other errors nothing can be saved
 // any more.

@@ -34,7 +34,7 @@ var (
 	ErrUnusable = errors.New("the folder can't be used")
 )
 
-// Store is an open folder. One goroutine may use it, but for Scan.
+// Store is an open folder. One goroutine may use it, but for Get and Scan.
 type Store struct {
 	dir      string
 	fs       vfs.FS
@@ -192,7 +192,7 @@ func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
 	return &pebble.Options{
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatNewest,
-		CacheSize:                   8 << 20,
+		CacheSize:                   64 << 20, // what has left the engine's memory is read through it
 		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
@@ -254,21 +254,49 @@ func (s *Store) Scan(lo, hi []byte, each func(key, part []byte) error) (err erro
 		if err != nil {
 			return s.damaged(err)
 		}
-		if len(value) == 0 {
-			return s.damaged(fmt.Errorf("a value of key %q is empty", it.Key()))
-		}
-		for len(value) > 0 {
-			var part []byte
-			if part, value, err = unseal(it.Key(), value); err != nil {
-				return s.damaged(fmt.Errorf("a value of key %q: %w", it.Key(), err))
-			}
-			if err := each(it.Key(), part); err != nil {
-				return err
-			}
+		if err := s.parts(it.Key(), value, func(part []byte) error { return each(it.Key(), part) }); err != nil {
+			return err
 		}
 	}
 	if err := it.Error(); err != nil {
 		return s.damaged(err)
+	}
+	return nil
+}
+
+// Get calls each for the parts of a key's value, in order; of a key that there is
+// not it doesn't. What Scan says holds here, too.
+func (s *Store) Get(key []byte, each func(part []byte) error) (err error) {
+	defer func() {
+		if caught := recover(); caught != nil {
+			err = fmt.Errorf("%s is %w: %v", s.path(), ErrDamaged, caught)
+		}
+	}()
+	value, done, err := s.db.Get(key)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil
+	case err != nil:
+		return s.damaged(err)
+	}
+	defer func() { _ = done.Close() }()
+	return s.parts(key, value, each)
+}
+
+// parts takes a value apart.
+func (s *Store) parts(key, value []byte, each func(part []byte) error) error {
+	if len(value) == 0 {
+		return s.damaged(fmt.Errorf("a value of key %q is empty", key))
+	}
+	for len(value) > 0 {
+		var part []byte
+		var err error
+		if part, value, err = unseal(key, value); err != nil {
+			return s.damaged(fmt.Errorf("a value of key %q: %w", key, err))
+		}
+		if err := each(part); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -10,26 +10,6 @@ import (
 	"github.com/refundguard/refundguard/rules/event"
 )
 
-// original is what is kept of a transaction: its packed record, and the chain
-// of its status updates.
-type original struct {
-	content uint64
-	time    int64
-	packed  ref
-	updates int32 // index + 1 in shard.updates of the latest applied one; 0: none
-}
-
-// update is one later record of a known transaction.
-type update struct {
-	of      ref // the transaction's id
-	content uint64
-	time    int64
-	status  ref // empty: the record had none
-	index   int64
-	next    int32
-	day     uint16 // as in entry
-}
-
 // Apply enters items into the state, in order, and sets each one's Fate. A nil
 // item is passed over. The strings of an item's event are copied.
 func (e *Engine) Apply(items []*Item) {
@@ -65,41 +45,34 @@ func (e *Engine) admitAll(w int, items []*Item) {
 func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 	ev := &it.Event
 	if it.Stream != e.transactions {
-		content, known := sh.ids[it.Stream].put(it.id, ev.ID(), dayOf(it.Seen))
+		x, known := sh.ids[it.Stream].put(it.id, ev.ID(), dayOf(it.Seen))
 		if !known {
-			*content = it.content
+			x.val = it.content
 			if it.Stream == e.refunds && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
 				sh.moved[strings.Clone(ev.ID())] = ev.Time
 			}
 			return Fresh
 		}
-		if *content == it.content {
+		if x.val == it.content {
 			return Duplicate
 		}
 		return Conflict
 	}
-	o, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Seen))
+	x, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Seen))
 	if !known {
 		wk.packed = event.AppendPacked(wk.packed[:0], ev)
-		*o = original{content: it.content, time: ev.Time, packed: sh.keys.add(wk.packed)}
+		x.val = original{content: it.content, time: ev.Time, packed: sh.originals.keys.add(wk.packed)}
 		return Fresh
 	}
-	if o.content == it.content {
+	if x.val.content == it.content || sh.updates.find(&x.val, it.content) != nil {
 		return Duplicate
 	}
-	for i := o.updates; i != 0; i = sh.updates[i-1].next {
-		if sh.updates[i-1].content == it.content {
-			return Duplicate
-		}
-	}
-	u := update{content: it.content, time: ev.Time, next: o.updates, index: -1, day: dayOf(it.Seen)}
-	u.of = sh.originals.keyOf(it.id, ev.ID())
+	u := update{content: it.content, time: ev.Time, index: -1}
 	if ev.Has(e.slots.txStatus) {
 		v := ev.Vals[e.slots.txStatus]
-		u.status, u.index = sh.keys.add([]byte(v.Str)), v.Num
+		u.status, u.index = sh.originals.keys.add([]byte(v.Str)), v.Num
 	}
-	sh.updates = append(sh.updates, u)
-	o.updates = int32(len(sh.updates))
+	sh.updates.add(x, u)
 	return Update
 }
 
@@ -146,7 +119,8 @@ func (e *Engine) insertAll(w int) {
 }
 
 // original finds the transaction that a refund names, as it was known at the
-// refund's time, into wk.original; nil if there is none.
+// refund's time, into wk.original; nil if there is none. It is for the worker
+// that owns it.
 func (e *Engine) original(wk *worker, it *Item) *event.Event {
 	id := it.Event.Str(e.slots.rfTransaction)
 	if id == "" {
@@ -154,16 +128,16 @@ func (e *Engine) original(wk *worker, it *Item) *event.Event {
 	}
 	hash := xxh3.HashString(id)
 	sh := e.shards[e.owner(hash)]
-	o := sh.originals.get(hash, id)
-	if o == nil || o.time > it.Event.Time {
+	x := sh.originals.get(hash, id)
+	if x == nil || x.val.time > it.Event.Time {
 		return nil
 	}
 	ev := &wk.original
 	ev.Stream = e.cfg.Schema.Streams[e.transactions]
-	if err := event.Unpack(ev.Stream, sh.keys.get(o.packed), ev); err != nil {
+	if err := event.Unpack(ev.Stream, sh.originals.keys.get(x.val.packed), ev); err != nil {
 		return nil // our own bytes, in memory; unknown is the safe reading
 	}
-	e.statusAt(sh, o, it.Event.Time, ev)
+	e.statusAt(sh, &x.val, it.Event.Time, ev)
 	return ev
 }
 
@@ -172,8 +146,7 @@ func (e *Engine) original(wk *worker, it *Item) *event.Event {
 // order of arrival doesn't.
 func (e *Engine) statusAt(sh *shard, o *original, t int64, ev *event.Event) {
 	best, bestTime, bestContent := (*update)(nil), o.time, o.content
-	for i := o.updates; i != 0; i = sh.updates[i-1].next {
-		u := &sh.updates[i-1]
+	for u := range sh.updates.of(o) {
 		if u.time > t || u.time < bestTime || u.time == bestTime && u.content < bestContent {
 			continue
 		}
@@ -188,5 +161,5 @@ func (e *Engine) statusAt(sh *shard, o *original, t int64, ev *event.Event) {
 		return
 	}
 	ev.Present |= 1 << uint(slot)
-	ev.Vals[slot] = event.Value{Str: sh.keys.str(best.status), Num: best.index}
+	ev.Vals[slot] = event.Value{Str: sh.originals.keys.str(best.status), Num: best.index}
 }

@@ -11,15 +11,6 @@ import (
 	"github.com/refundguard/refundguard/rules/event"
 )
 
-// reserved is the sum of the refunds of one transaction that were decided and
-// not rejected.
-type reserved struct {
-	amount   int64
-	currency event.Currency
-	mixed    bool
-	changed  bool // since the last save: it is in shard.changed
-}
-
 // Emit takes one decision. It runs on worker w, at the same time as those of
 // the other workers; d and res are valid during the call only. i is the
 // refund's index in what Decide was given. It may turn an approval into a
@@ -39,6 +30,7 @@ func (e *Engine) Decide(items []*Item, emit Emit) {
 	if len(items) == 0 {
 		return
 	}
+	e.bringBack(onRefunds, items, e.reservation)
 	e.parallel(len(items), func(w int) {
 		wk := e.workers[w]
 		wk.due = wk.due[:0]
@@ -96,31 +88,33 @@ func (e *Engine) reservedFor(it *Item) rules.Refunded {
 		return rules.Refunded{}
 	}
 	hash := xxh3.HashString(id)
-	r := e.shards[e.owner(hash)].refunded.get(hash, id)
+	x := e.shards[e.owner(hash)].refunded.get(hash, id)
 	switch {
-	case r == nil:
+	case x == nil:
 		return rules.Refunded{State: rules.RefundedKnown}
-	case r.mixed:
+	case x.val.mixed:
 		return rules.Refunded{State: rules.RefundedMixed}
 	}
-	return rules.Refunded{State: rules.RefundedKnown, Amount: event.Money(r.amount), Currency: r.currency}
+	return rules.Refunded{State: rules.RefundedKnown, Amount: event.Money(x.val.amount), Currency: x.val.currency}
 }
 
 // reserve adds a refund to the sum of its transaction.
 func (e *Engine) reserve(it *Item) {
-	e.reserveFor(it.Event.Str(e.slots.rfTransaction), it.Event.Vals[e.slots.rfAmount].Num, event.Currency(it.Event.Vals[e.slots.rfCurrency].Num))
+	e.reserveFor(it.Event.Str(e.slots.rfTransaction), it.Event.Vals[e.slots.rfAmount].Num, event.Currency(it.Event.Vals[e.slots.rfCurrency].Num), it.Seen)
 }
 
 // reserveFor adds an amount to the sum of a transaction's refunds. A sum that
 // no integer holds stays at the greatest one: what reads it fails, and the
-// refund is held.
-func (e *Engine) reserveFor(transaction string, amount int64, currency event.Currency) {
+// refund is held. The sum is kept for as long as the id of its last refund.
+func (e *Engine) reserveFor(transaction string, amount int64, currency event.Currency, seen int64) {
 	if transaction == "" {
 		return
 	}
 	hash := xxh3.HashString(transaction)
 	sh := e.shards[e.owner(hash)]
-	r, known := sh.refunded.put(hash, transaction, 0)
+	x, known := sh.refunded.put(hash, transaction, dayOf(seen))
+	x.day = max(x.day, dayOf(seen))
+	r := &x.val
 	switch {
 	case !known:
 		*r = reserved{amount: amount, currency: currency}
@@ -169,7 +163,7 @@ func (e *Engine) Remember(refundID string, p Past) {
 // read any more.
 func (e *Engine) Reserve(p Past) {
 	if p.Outcome != event.Reject {
-		e.reserveFor(p.TransactionID, int64(p.Amount), p.Currency)
+		e.reserveFor(p.TransactionID, int64(p.Amount), p.Currency, p.Seen)
 	}
 }
 

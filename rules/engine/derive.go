@@ -171,9 +171,11 @@ func (e *Engine) Evaluate(items []*Item, emit func(w, i int, res *rules.Result))
 	if len(items) == 0 || !e.Evaluates() {
 		return
 	}
+	owner := func(it *Item) int { return e.owner(it.id) }
+	e.bringBack(onTransactions, items, owner)
 	e.parallel(len(items), func(w int) {
 		for i, it := range items {
-			if e.owner(it.id) == w {
+			if owner(it) == w {
 				e.evaluate(w, it, func(res *rules.Result) { emit(w, i, res) })
 			}
 		}

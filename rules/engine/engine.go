@@ -88,6 +88,10 @@ type Config struct {
 	// ever. What is older is not saved any longer, and not restored.
 	Retention, Originals, Dedup int64
 
+	// Memory is how many bytes of state are kept in memory, about; 0: all. See
+	// KeepOnDisk.
+	Memory int64
+
 	// Whether decisions over state that is incomplete, or over windows that are
 	// still filling, must not approve.
 	HoldDegraded, HoldWarming bool
@@ -121,6 +125,9 @@ type Engine struct {
 	slots                 slots
 	run                   chan func()
 	closed                sync.Once
+
+	disk     Saved     // nil: nothing leaves memory
+	eviction *eviction // under way
 }
 
 // slots of the built-in fields that the engine itself reads.
@@ -131,16 +138,15 @@ type slots struct {
 
 // shard is the state that one worker owns.
 type shard struct {
-	keys      *arena
 	originals *table[original]
-	updates   []update
+	updates   updates
 	ids       []*table[uint64] // by stream, content hash; nil for transactions
 	refunded  *table[reserved]
-	filled    []marks          // by stream, updates last, of ids and originals: see Fill
-	moved     map[string]int64 // refund id -> Event.Time, where that isn't occurred_at
+	moved     map[string]int64 // refund id -> Event.Time, where that isn't occurred_at; of ids in memory
+	filling   bool             // what Fill was given is marked
 
-	changed      []uint64 // hashes of what changed in refunded since the last save
-	savedUpdates int      // as segment.saved, of updates
+	changed []uint64 // hashes of what changed in refunded since the last save
+	gone    [][]byte // keys of what is saved and forgotten
 }
 
 // worker is the scratch of one worker.
@@ -186,12 +192,7 @@ func New(cfg Config, set *rules.Set) *Engine {
 		}
 	}
 	for range cfg.Workers {
-		keys := &arena{}
-		sh := &shard{keys: keys, originals: newTable[original](keys), refunded: newTable[reserved](keys), moved: map[string]int64{}}
-		for range cfg.Schema.Streams {
-			sh.ids = append(sh.ids, newTable[uint64](keys))
-		}
-		e.shards = append(e.shards, sh)
+		e.shards = append(e.shards, e.newShard())
 		e.workers = append(e.workers, &worker{out: make([][]op, cfg.Workers),
 			original: event.Event{Vals: make([]event.Value, 0, event.MaxFields)}, values: make([]int64, event.MaxFields)})
 	}
@@ -234,26 +235,38 @@ func (e *Engine) owner(hash uint64) int {
 	return int((hash >> 32) * uint64(len(e.shards)) >> 32)
 }
 
-// Stats are sizes of the state.
+// Stats are sizes of the state: keys, how many of them are on disk only, events
+// that are in memory one by one, and the memory that all that takes.
 type Stats struct {
-	Keys, Events, Bytes int64
+	Keys, Cold, Events, Bytes int64
 }
 
 // Stats counts what is kept. It reads all shards: call it between steps.
 func (e *Engine) Stats() Stats {
 	var st Stats
-	for i, sh := range e.shards {
+	for w, sh := range e.shards {
 		st.Keys += int64(sh.originals.n + sh.refunded.n)
-		st.Bytes += sh.keys.size + sh.originals.bytes() + sh.refunded.bytes()
+		st.Cold += int64(sh.originals.cold + sh.refunded.cold)
 		for _, t := range sh.ids {
-			st.Keys += int64(t.n)
-			st.Bytes += t.bytes()
+			st.Keys, st.Cold = st.Keys+int64(t.n), st.Cold+int64(t.cold)
 		}
 		for _, s := range e.stores {
-			st.Keys += int64(s.shards[i].Keys())
-			st.Events += s.shards[i].Events()
-			st.Bytes += s.shards[i].Bytes()
+			x := s.shards[w]
+			st.Keys, st.Cold, st.Events = st.Keys+int64(x.Keys()), st.Cold+int64(x.Cold()), st.Events+x.Events()
 		}
+		st.Bytes += e.shardBytes(w)
 	}
 	return st
+}
+
+func (e *Engine) shardBytes(w int) int64 {
+	sh := e.shards[w]
+	n := sh.originals.bytes() + sh.updates.bytes() + sh.refunded.bytes()
+	for _, t := range sh.ids {
+		n += t.bytes()
+	}
+	for _, s := range e.stores {
+		n += s.shards[w].Bytes()
+	}
+	return n
 }

@@ -41,8 +41,9 @@ func (e *Engine) Fill(items []*Item) {
 	e.parallel(len(items), func(w int) {
 		wk, sh := e.workers[w], e.shards[w]
 		wk.reset()
-		if sh.filled == nil {
-			sh.filled = make([]marks, len(e.cfg.Schema.Streams)+1)
+		if !sh.filling {
+			sh.unmark()
+			sh.filling = true
 		}
 		for _, it := range items {
 			if it == nil || e.owner(it.id) != w {
@@ -78,8 +79,8 @@ func (e *Engine) fillable(wk *worker, stores []int) []int {
 func (e *Engine) known(sh *shard, it *Item) Fate {
 	ev := &it.Event
 	if it.Stream != e.transactions {
-		segment, i, content := sh.ids[it.Stream].locate(it.id, ev.ID())
-		if content == nil || *content != it.content {
+		content, slot, ok := sh.ids[it.Stream].peek(it.id, ev.ID())
+		if !ok || content != it.content {
 			return Conflict
 		}
 		if it.Stream == e.refunds {
@@ -90,37 +91,36 @@ func (e *Engine) known(sh *shard, it *Item) Fate {
 				return Duplicate
 			}
 		}
-		return sh.filled[it.Stream].first(segment, i, Fresh)
+		return first(slot, slotMark, Fresh)
 	}
-	segment, i, o := sh.originals.locate(it.id, ev.ID())
-	if o == nil {
+	o, slot, ok := sh.originals.peek(it.id, ev.ID())
+	switch {
+	case !ok:
+		return Conflict
+	case o.content == it.content:
+		return first(slot, slotMark, Fresh)
+	}
+	x := sh.originals.get(it.id, ev.ID()) // with its updates in memory, which are marked there
+	if x == nil {
 		return Conflict
 	}
-	if o.content == it.content {
-		return sh.filled[it.Stream].first(segment, i, Fresh)
-	}
-	for i := o.updates; i != 0; i = sh.updates[i-1].next {
-		if sh.updates[i-1].content == it.content {
-			return sh.filled[len(sh.filled)-1].first(0, int(i-1), Update)
-		}
-	}
-	return Conflict
-}
-
-// marks has a bit for each entry of a table.
-type marks [tableSegments][]uint64
-
-// first is fate for the first time that an entry is asked for, then Duplicate.
-func (m *marks) first(segment, i int, fate Fate) Fate {
-	s := &m[segment]
-	for len(*s) <= i/64 {
-		*s = append(*s, 0)
-	}
-	word, bit := &(*s)[i/64], uint64(1)<<(i%64)
-	if *word&bit != 0 {
+	u := sh.updates.find(&x.val, it.content)
+	switch {
+	case u == nil:
+		return Conflict
+	case u.marked:
 		return Duplicate
 	}
-	*word |= bit
+	u.marked = true
+	return Update
+}
+
+// first is fate for the first time that a slot is asked for, then Duplicate.
+func first(slot *uint64, mark uint64, fate Fate) Fate {
+	if *slot&mark != 0 {
+		return Duplicate
+	}
+	*slot |= mark
 	return fate
 }
 

@@ -44,8 +44,13 @@ type machine struct {
 }
 
 func newMachine(t *rapid.T, schema *event.Schema, set *rules.Set, workers, exact int) *machine {
+	return newSmallMachine(t, schema, set, workers, exact, 0)
+}
+
+// newSmallMachine keeps so many bytes in memory.
+func newSmallMachine(t *rapid.T, schema *event.Schema, set *rules.Set, workers, exact int, memory int64) *machine {
 	m := &machine{t: t, schema: schema, past: map[*engine.Item]engine.Decided{},
-		e: engine.New(engine.Config{Schema: schema, Workers: workers, ReadAhead: 6 * 3600_000, ExactEvents: exact}, set)}
+		e: engine.New(engine.Config{Schema: schema, Workers: workers, ReadAhead: 6 * 3600_000, ExactEvents: exact, Memory: memory}, set)}
 	for _, name := range []string{"transactions", "refunds"} {
 		m.decoders = append(m.decoders, event.NewDecoder(schema.Stream(name), event.DefaultLimits()))
 	}
@@ -125,11 +130,27 @@ func TestAFilledSeriesIsWhatItWouldHaveBeen(t *testing.T) {
 		chunk := rapid.IntRange(1, 30).Draw(t, "chunk")
 		exact := rapid.SampledFrom([]int{0, 4}).Draw(t, "exact") // with 4, most is in buckets
 		m := newMachine(t, schema, oldSet, rapid.IntRange(1, 4).Draw(t, "workers"), exact)
-		defer m.e.Close()
+		m.e.Track()
 		for part := range slices.Chunk(rows[:at], chunk) {
 			m.epoch(part, func(*event.Decision) {})
 		}
-		m.e.SetRules(newSet)
+		if rapid.Bool().Draw(t, "start") { // with the new rules, on what was saved, most of which stays on disk
+			d := &disk{parts: map[string][][]byte{}}
+			sv := m.e.StartSave(noExpiry)
+			copied, _ := m.e.CopySome(sv, 1<<20)
+			d.save(sv, copied)
+			started := newSmallMachine(t, schema, newSet, rapid.IntRange(1, 4).Draw(t, "workers"), exact, rapid.SampledFrom([]int64{1, 1 << 30}).Draw(t, "memory"))
+			started.e.KeepOnDisk(d)
+			if err := started.e.Restore(d.head, noExpiry, d); err != nil {
+				t.Fatal(err)
+			}
+			m.e.Close()
+			started.past = m.past
+			m = started
+		} else {
+			m.e.SetRules(newSet)
+		}
+		defer func() { m.e.Close() }()
 		if rapid.Bool().Draw(t, "reload again") { // while it was being filled
 			var items []*engine.Item
 			for _, r := range rows[:rapid.IntRange(0, at).Draw(t, "filled")] {
@@ -252,7 +273,7 @@ func TestAReloadKeepsWhatItHas(t *testing.T) {
 					d.save(sv, copied)
 					m.e.Close()
 					m.e = newMachine(t, schema, to, 3, 0).e
-					if err := m.e.Restore(d.head, noExpiry, d.scan); err != nil {
+					if err := m.e.Restore(d.head, noExpiry, d); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -62,7 +62,7 @@ func Inspect(head []byte, schema *event.Schema) (*Contents, error) {
 type SavedEntry struct {
 	Kind     string   `json:"kind"` // id, transaction, update, refunded, window
 	Of       string   `json:"of,omitempty"`
-	Day      string   `json:"day,omitempty"` // of the Kafka timestamp
+	Day      string   `json:"day,omitempty"` // from which on its time of being kept counts; of a window, of the save
 	ID       string   `json:"id,omitempty"`
 	Key      []string `json:"key,omitempty"` // of a window: its fields, numbers as their bytes
 	Status   string   `json:"status,omitempty"`
@@ -81,7 +81,7 @@ func (c *Contents) Entry(key, part []byte) (SavedEntry, error) {
 	e := SavedEntry{Bytes: len(part), ID: string(name)}
 	switch key[0] {
 	case kindID, kindOriginal, kindUpdate:
-		e.Of, e.Day = c.stream(int(group>>16)), time.Unix(int64(group&0xffff)*dayMS/1000, 0).UTC().Format(time.DateOnly)
+		e.Of, e.Day = c.stream(int(group>>16)), dayText(group)
 		e.Kind = map[byte]string{kindID: "id", kindOriginal: "transaction", kindUpdate: "update"}[key[0]]
 		if key[0] == kindUpdate {
 			if len(name) < 8 {
@@ -96,25 +96,32 @@ func (c *Contents) Entry(key, part []byte) (SavedEntry, error) {
 			e.Status = string(part[n+m:])
 		}
 	case kindRefunded:
-		amount, n := binary.Varint(part)
-		currency, m := binary.Uvarint(part[max(n, 0):])
-		if n <= 0 || m <= 0 || len(part) != n+m+1 {
-			return e, ErrSaved
+		r, err := decodeReserved("", 0, 0, part)
+		if err != nil {
+			return e, err
 		}
-		e.Kind, e.Amount, e.Currency = "refunded", event.Money(amount).String(), event.Currency(currency).String()
+		e.Kind, e.Day, e.Amount, e.Currency = "refunded", dayText(group), event.Money(r.amount).String(), r.currency.String()
 	case kindWindow:
 		e.Kind, e.ID, e.Key, e.Of = "window", "", fieldsOf(name), c.names[group]
 		if e.Of == "" {
 			e.Of = "a series that is gone"
 		}
+		if len(part) < 2 {
+			return e, ErrSaved
+		}
+		e.Day = dayText(uint32(binary.LittleEndian.Uint16(part)))
 		var ok bool
-		if e.Events, ok = window.SavedEvents(part); !ok {
+		if e.Events, ok = window.SavedEvents(part[2:]); !ok {
 			return e, ErrSaved
 		}
 	default:
 		return e, ErrSaved
 	}
 	return e, nil
+}
+
+func dayText(group uint32) string {
+	return time.Unix(int64(group&0xffff)*dayMS/1000, 0).UTC().Format(time.DateOnly)
 }
 
 func (c *Contents) stream(i int) string {

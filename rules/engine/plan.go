@@ -94,9 +94,9 @@ func (e *Engine) SetRules(set *rules.Set) {
 		}
 	}
 	for _, sh := range e.shards {
-		sh.filled = nil
+		sh.filling = false
 	}
-	e.set, e.stores = set, nil
+	e.set, e.stores, e.eviction = set, nil, nil
 	at := make([][]int, len(set.Series)) // by series, its stores
 	for i := range set.Series {
 		def := &set.Series[i]
@@ -144,6 +144,7 @@ func (e *Engine) newStore(series int) *store {
 		}
 		s.shards = append(s.shards, w)
 	}
+	e.keepOnDisk(s)
 	return s
 }
 

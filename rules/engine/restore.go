@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/refundguard/refundguard/rules"
-	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/rules/window"
 )
 
@@ -23,17 +23,24 @@ var ErrSaved = errors.New("the saved state can't be read")
 
 func hashOf[T string | []byte](b T) uint64 { return xxh3.HashString(string(b)) }
 
-// Scan calls each for the keys from lo up to but not hi that are saved, in their
-// order, and for all parts of a key's value in theirs. It ends with the first
-// error. Several run at the same time.
-type Scan func(lo, hi []byte, each func(key, value []byte) error) error
+// Saved reads what is saved. Both end with the first error of each, whose
+// arguments are good during the call. Several calls run at the same time, and at
+// the same time as the next save.
+type Saved interface {
+	// Get calls each for all parts of a key's value, in order.
+	Get(key []byte, each func(part []byte) error) error
+
+	// Scan calls it for those of the keys from lo up to but not hi, in their order.
+	Scan(lo, hi []byte, each func(key, part []byte) error) error
+}
 
 // Restore enters a saved state into an engine that is new. It is as if its rules
 // came by a reload: an expression that was there keeps its history, and series
 // that the saved state hasn't are left to be filled: see SetRules and Filling.
-// now is as of StartSave.
+// Of a state that KeepOnDisk was called for, what is known by id stays where it
+// is, and as much of windows as memory has no room for. now is as of StartSave.
 // After an error the engine is good for nothing.
-func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
+func (e *Engine) Restore(head []byte, now int64, from Saved) error {
 	var h header
 	if err := json.Unmarshal(head, &h); err != nil {
 		return fmt.Errorf("%w: %w", ErrSaved, err)
@@ -57,6 +64,9 @@ func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 	for _, s := range e.stores {
 		byID[uint32(s.id)] = s
 	}
+	if e.disk != nil {
+		e.KeepOnDisk(e.disk)
+	}
 	if e.forgot == nil {
 		e.forgot = map[int]int64{}
 	}
@@ -66,7 +76,7 @@ func (e *Engine) Restore(head []byte, now int64, scan Scan) error {
 		}
 	}
 	errs := make([]error, len(e.shards))
-	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, now, byID, scan) })
+	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, now, byID, from) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -104,12 +114,12 @@ func (e *Engine) savedStore(have *savedStore) *store {
 var errFound = errors.New("found")
 
 // restoreShard reads the part of each group that belongs to a shard.
-func (e *Engine) restoreShard(w int, now int64, stores map[uint32]*store, scan Scan) error {
+func (e *Engine) restoreShard(w int, now int64, stores map[uint32]*store, from Saved) error {
 	n := uint64(len(e.shards))
 	lo, hi := (uint64(w)<<32+n-1)/n<<32, (uint64(w+1)<<32+n-1)/n<<32
 	for _, kind := range kinds {
 		for group, end := uint32(0), []byte{kind + 1}; group < 1<<24; group++ {
-			err := scan(appendKey(nil, kind, group, 0), end, func(key, _ []byte) error {
+			err := from.Scan(appendKey(nil, kind, group, 0), end, func(key, _ []byte) error {
 				if len(key) < keyHead {
 					return ErrSaved
 				}
@@ -122,11 +132,28 @@ func (e *Engine) restoreShard(w int, now int64, stores map[uint32]*store, scan S
 			if !errors.Is(err, errFound) {
 				return err
 			}
-			from, to := appendKey(nil, kind, group, lo), appendKey(nil, kind, group, hi)
-			if w == int(n)-1 {
-				to = appendKey(nil, kind, group+1, 0)
+			enter, err := e.restorer(w, now, kind, group, stores[group])
+			if err != nil {
+				return err
 			}
-			if err := e.restoreGroup(w, now, kind, group, stores[group], from, to, scan); err != nil {
+			if enter == nil {
+				continue
+			}
+			first, last := appendKey(nil, kind, group, lo), appendKey(nil, kind, group, hi)
+			if w == int(n)-1 {
+				last = appendKey(nil, kind, group+1, 0)
+			}
+			err = from.Scan(first, last, func(key, value []byte) error {
+				if len(key) < keyHead {
+					return ErrSaved
+				}
+				name := unsafe.String(unsafe.SliceData(key[keyHead:]), len(key)-keyHead) // nothing keeps it
+				if err := enter(binary.BigEndian.Uint64(key[4:]), name, value); err != nil {
+					return fmt.Errorf("%w: key %q", err, key)
+				}
+				return nil
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -134,101 +161,172 @@ func (e *Engine) restoreShard(w int, now int64, stores map[uint32]*store, scan S
 	return nil
 }
 
-func (e *Engine) restoreGroup(w int, now int64, kind byte, group uint32, s *store, from, to []byte, scan Scan) error {
-	stream, day := int(group>>16), uint16(group)
-	enter := e.shards[w].restorers(day)[kind]
+// A restorer enters a part of a saved value.
+type restorer func(hash uint64, name string, value []byte) error
+
+// restorer is that of a group; nil where nothing of it is kept.
+func (e *Engine) restorer(w int, now int64, kind byte, group uint32, s *store) (restorer, error) {
+	sh, stream, day := e.shards[w], int(group>>16), uint16(group)
 	switch {
 	case kind == kindWindow && s == nil: // of rules that are gone
-		return nil
+		return nil, nil
 	case kind == kindWindow:
-		enter = func(hash uint64, name string, value []byte) error { return s.shards[w].Restore(hash, name, value) }
-	case kind == kindID || kind == kindOriginal || kind == kindUpdate:
-		if stream >= len(e.cfg.Schema.Streams) || (stream == e.transactions) == (kind == kindID) {
-			return ErrSaved
-		}
-		if day < e.expired(stream, now) {
-			return nil
-		}
-		if kind == kindID {
-			enter = e.shards[w].restoreID(stream, day, stream == e.refunds)
-		}
+		return e.restoreWindow(w, now, s), nil
+	case stream >= len(e.cfg.Schema.Streams) || !slices.Contains(e.datedKinds(stream), kind):
+		return nil, ErrSaved
+	case day < e.expired(stream, now):
+		return nil, nil
 	}
-	return scan(from, to, func(key, value []byte) error {
-		if len(key) < keyHead {
-			return ErrSaved
-		}
-		name := unsafe.String(unsafe.SliceData(key[keyHead:]), len(key)-keyHead) // nothing keeps it
-		if err := enter(binary.BigEndian.Uint64(key[4:]), name, value); err != nil {
-			return fmt.Errorf("%w: key %q", err, key)
-		}
-		return nil
-	})
-}
-
-func (sh *shard) restorers(day uint16) map[byte]func(hash uint64, name string, value []byte) error {
-	return map[byte]func(hash uint64, name string, value []byte) error{
-		kindOriginal: func(hash uint64, name string, value []byte) error {
-			o, known := sh.originals.put(hash, name, day)
-			t, n := int64(0), 0
-			if len(value) > 8 {
-				t, n = binary.Varint(value[8:])
-			}
-			if known || n <= 0 {
-				return ErrSaved
-			}
-			*o = original{content: binary.LittleEndian.Uint64(value), time: t, packed: sh.keys.add(value[8+n:])}
-			sh.originals.segments[hash%tableSegments].saved++
-			return nil
-		},
-		kindRefunded: func(hash uint64, name string, value []byte) error {
-			r, known := sh.refunded.put(hash, name, 0)
-			amount, n := binary.Varint(value)
-			currency, m := binary.Uvarint(value[max(n, 0):])
-			if known || n <= 0 || m <= 0 || len(value) != n+m+1 || currency > math.MaxUint16 {
-				return ErrSaved
-			}
-			*r = reserved{amount: amount, currency: event.Currency(currency), mixed: value[n+m] != 0}
-			return nil
-		},
-		kindUpdate: func(hash uint64, name string, value []byte) error {
-			id := name[:max(len(name)-8, 0)]
-			t, n := binary.Varint(value)
-			index, m := binary.Varint(value[max(n, 0):])
-			if len(name) < 8 || n <= 0 || m <= 0 {
-				return ErrSaved
-			}
-			o := sh.originals.get(hash, id)
-			if o == nil {
-				return nil // forgotten since
-			}
-			u := update{of: sh.originals.keyOf(hash, id), content: binary.LittleEndian.Uint64([]byte(name[len(id):])), time: t, index: index,
-				next: o.updates, day: day}
-			if status := value[n+m:]; len(status) > 0 {
-				u.status = sh.keys.add(status)
-			}
-			sh.updates = append(sh.updates, u)
-			sh.savedUpdates = len(sh.updates)
-			o.updates = int32(len(sh.updates))
-			return nil
-		},
+	cold := e.disk != nil
+	switch kind {
+	case kindID:
+		return sh.restoreID(stream, day, stream == e.refunds, cold), nil
+	case kindOriginal:
+		return sh.restoreOriginal(day, cold), nil
+	case kindRefunded:
+		return sh.restoreRefunded(day, cold), nil
 	}
-}
-
-func (sh *shard) restoreID(stream int, day uint16, refund bool) func(hash uint64, name string, value []byte) error {
 	return func(hash uint64, name string, value []byte) error {
-		content, known := sh.ids[stream].put(hash, name, day)
-		if known || len(value) < 8 {
+		if len(name) < 8 {
 			return ErrSaved
 		}
-		*content = binary.LittleEndian.Uint64(value)
-		sh.ids[stream].segments[hash%tableSegments].saved++
-		if rest := value[8:]; len(rest) > 0 {
-			t, n := binary.Varint(rest)
-			if n != len(rest) || !refund {
-				return ErrSaved
-			}
-			sh.moved[strings.Clone(name)] = t
+		if cold {
+			return nil // it comes with its transaction
 		}
+		id := name[:len(name)-8]
+		x := sh.originals.get(hash, id)
+		if x == nil {
+			return ErrSaved
+		}
+		return sh.restoreUpdate(&x.val, []byte(name[len(id):]), value)
+	}, nil
+}
+
+func (sh *shard) restoreID(stream int, day uint16, refund, cold bool) restorer {
+	t := sh.ids[stream]
+	return func(hash uint64, name string, value []byte) error {
+		content, at, moved, err := decodeID(value, refund)
+		switch {
+		case err != nil:
+			return err
+		case cold:
+			t.restoreCold(hash, day)
+			return nil
+		case moved:
+			sh.moved[strings.Clone(name)] = at
+		}
+		x, known := t.put(hash, name, day)
+		if known {
+			return ErrSaved
+		}
+		x.val = content
+		t.segments[hash%tableSegments].saved++
 		return nil
 	}
+}
+
+func (sh *shard) restoreOriginal(day uint16, cold bool) restorer {
+	t := sh.originals
+	return func(hash uint64, name string, value []byte) error {
+		o, packed, err := readOriginal(value)
+		if err != nil {
+			return err
+		}
+		if cold {
+			t.restoreCold(hash, day)
+			return nil
+		}
+		x, known := t.put(hash, name, day)
+		if known {
+			return ErrSaved
+		}
+		o.packed = t.keys.add(packed)
+		x.val = o
+		t.segments[hash%tableSegments].saved++
+		return nil
+	}
+}
+
+func (sh *shard) restoreRefunded(day uint16, cold bool) restorer {
+	return func(hash uint64, name string, value []byte) error {
+		r, err := decodeReserved(name, day, hash, value)
+		if err != nil {
+			return err
+		}
+		if cold {
+			sh.refunded.restoreCold(hash, day)
+			return nil
+		}
+		x, _ := sh.refunded.put(hash, name, day)
+		x.val, x.day = r, day // of several days the last counts
+		return nil
+	}
+}
+
+// restoreWindow enters keys of windows while there is room for them in memory,
+// and leaves the others on disk. A key whose last part is of a day that is
+// forgotten is gone.
+func (e *Engine) restoreWindow(w int, now int64, s *store) restorer {
+	r := windowRestore{to: s.shards[w], others: e.shardBytes(w) - s.shards[w].Bytes(), most: math.MaxInt64}
+	if e.disk != nil && e.cfg.Memory > 0 {
+		r.most = e.cfg.Memory / int64(len(e.shards))
+	}
+	expired, sh := e.forgets(now), e.shards[w]
+	return func(hash uint64, name string, value []byte) error {
+		if len(value) < 2 {
+			return ErrSaved
+		}
+		if name != string(r.key) {
+			if len(r.old) > 0 && len(sh.gone) < mostGone {
+				sh.gone = append(sh.gone, append(appendKey(nil, kindWindow, uint32(s.id), r.hash), r.key...))
+			}
+			r.next(hash, name)
+		}
+		if binary.LittleEndian.Uint16(value) < expired && !r.begun {
+			r.old = append(r.old, bytes.Clone(value[2:]))
+			return nil
+		}
+		return r.enter(name, value[2:])
+	}
+}
+
+// mostGone is how many keys of a shard are forgotten at a start, at most.
+const mostGone = 1 << 16
+
+// windowRestore enters keys in one store of a shard.
+type windowRestore struct {
+	to           *window.Store
+	others, most int64 // bytes of the shard's other state, and of all of it at most
+	keys         int
+	full         bool
+
+	hash  uint64
+	key   []byte
+	old   [][]byte // its parts so far, all of days that are forgotten
+	begun bool     // it is entered
+	cold  bool     // as one that stays on disk
+}
+
+func (r *windowRestore) next(hash uint64, name string) {
+	if r.keys++; r.keys%1024 == 0 && !r.full {
+		r.full = r.others+r.to.Bytes() > r.most
+	}
+	r.hash, r.key, r.old, r.begun, r.cold = hash, append(r.key[:0], name...), r.old[:0], false, r.full
+}
+
+func (r *windowRestore) enter(name string, part []byte) error {
+	if !r.begun && r.cold {
+		r.to.RestoreCold(r.hash, name)
+	}
+	r.begun = true
+	if r.cold {
+		return nil
+	}
+	for _, old := range r.old {
+		if err := r.to.Restore(r.hash, name, old); err != nil {
+			return err
+		}
+	}
+	r.old = r.old[:0]
+	return r.to.Restore(r.hash, name, part)
 }

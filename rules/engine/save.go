@@ -22,7 +22,7 @@ func (e *Engine) Track() {
 
 // Untrack ends that, for good.
 func (e *Engine) Untrack() {
-	e.tracking = false
+	e.tracking, e.eviction = false, nil
 	for _, s := range e.stores {
 		for _, w := range s.shards {
 			w.Untrack()
@@ -34,7 +34,9 @@ func (e *Engine) Untrack() {
 type Save struct {
 	Header []byte      // for Restore
 	Drops  [][2][]byte // ranges of keys, the end left out, that are gone
+	Gone   [][]byte    // keys that are, too
 
+	day    uint16
 	stores []*store
 	shards []copying
 }
@@ -42,6 +44,7 @@ type Save struct {
 // Copied is a part of what is saved; Each reads it.
 type Copied struct {
 	store int // -1: keys and values as they are
+	day   uint16
 	bytes []byte
 }
 
@@ -50,23 +53,33 @@ type copying struct {
 	chunks  []Copied
 	puts    []byte
 	tables  [][tableSegments]int // by stream, originals where transactions are: up to where entries are copied
-	updates int
+	updates int                  // of updates.toSave, up to where they are copied
+	copied  int                  // of these
+	ends    []uint32             // by table, as of Engine.tables: the chunk that was filled
 	table   int
 	segment int
 	store   int
 	done    bool
 }
 
+// purges reports whether something expired by then.
+func (sv *Save) purges() bool { return len(sv.Drops) > 0 }
+
 // StartSave begins to copy what has changed. It takes a moment; the rest is
 // CopySome's, which must have come to its end before the next StartSave. What is
 // decided between the two doesn't change the copy. now, Unix milliseconds, keeps
 // Kafka timestamps of the far future from making ids old.
 func (e *Engine) StartSave(now int64) *Save {
+	e.eviction = nil
 	head, err := json.Marshal(e.header())
 	if err != nil {
 		panic(err) // no such type in it
 	}
-	sv := &Save{Header: head, Drops: e.drops(now), stores: e.stores, shards: make([]copying, len(e.shards))}
+	sv := &Save{Header: head, Drops: e.drops(now), day: dayOf(min(e.received, now)), stores: e.stores, shards: make([]copying, len(e.shards))}
+	for _, sh := range e.shards {
+		sv.Gone = append(sv.Gone, sh.gone...)
+		sh.gone = nil
+	}
 	e.parallel(parallelFrom, func(w int) {
 		c, sh := &sv.shards[w], e.shards[w]
 		c.tables = make([][tableSegments]int, len(sh.ids))
@@ -79,7 +92,11 @@ func (e *Engine) StartSave(now int64) *Save {
 				}
 			}
 		}
-		c.updates = len(sh.updates)
+		c.updates = len(sh.updates.toSave)
+		tables, _ := e.tables(sh)
+		for _, t := range tables {
+			c.ends = append(c.ends, t.chunks().end())
+		}
 		c.copyRefunded(sh)
 		for _, s := range sv.stores {
 			s.shards[w].Freeze()
@@ -116,8 +133,11 @@ func (e *Engine) drops(now int64) (ranges [][2][]byte) {
 
 // datedKinds are what is saved of a stream by the day of its Kafka timestamp.
 func (e *Engine) datedKinds(stream int) []byte {
-	if stream == e.transactions {
+	switch stream {
+	case e.transactions:
 		return []byte{kindOriginal, kindUpdate}
+	case e.refunds:
+		return []byte{kindID, kindRefunded}
 	}
 	return []byte{kindID}
 }
@@ -142,14 +162,14 @@ const copyKeys = 256
 func (e *Engine) CopySome(sv *Save, n int) (copied []Copied, done bool) {
 	e.parallel(parallelFrom, func(w int) {
 		if c := &sv.shards[w]; !c.done {
-			c.some(e, e.shards[w], sv.stores, w, n)
+			c.some(e, sv, w, n)
 		}
 	})
 	done = true
 	for w := range sv.shards {
 		c := &sv.shards[w]
 		if len(c.puts) > 0 {
-			copied = append(copied, Copied{-1, c.puts})
+			copied = append(copied, Copied{store: -1, bytes: c.puts})
 		}
 		copied = append(copied, c.chunks...)
 		c.puts, c.chunks = nil, nil
@@ -158,7 +178,8 @@ func (e *Engine) CopySome(sv *Save, n int) (copied []Copied, done bool) {
 	return copied, done
 }
 
-func (c *copying) some(e *Engine, sh *shard, stores []*store, w, n int) {
+func (c *copying) some(e *Engine, sv *Save, w, n int) {
+	sh := e.shards[w]
 	for ; c.table < len(c.tables); c.table, c.segment = c.table+1, 0 {
 		for ; c.segment < tableSegments; c.segment++ {
 			until := c.tables[c.table][c.segment]
@@ -172,23 +193,24 @@ func (c *copying) some(e *Engine, sh *shard, stores []*store, w, n int) {
 			}
 		}
 	}
-	for ; sh.savedUpdates < c.updates; n-- {
+	for ; c.copied < c.updates; n-- {
 		if n == 0 {
 			return
 		}
-		c.copyUpdate(e, sh, &sh.updates[sh.savedUpdates])
-		sh.savedUpdates++
+		c.copyUpdate(sh, sh.updates.toSave[c.copied])
+		c.copied++
 	}
 	// Keys of windows take longer than ids.
-	for ; c.store < len(stores); c.store++ {
-		changes, more := stores[c.store].shards[w].Changes(nil, max(n/4, 1))
+	for ; c.store < len(sv.stores); c.store++ {
+		changes, more := sv.stores[c.store].shards[w].Changes(nil, max(n/4, 1))
 		if len(changes) > 0 {
-			c.chunks = append(c.chunks, Copied{stores[c.store].id, changes})
+			c.chunks = append(c.chunks, Copied{sv.stores[c.store].id, sv.day, changes})
 		}
 		if more {
 			return
 		}
 	}
+	sh.updates.toSave = append([]toSave(nil), sh.updates.toSave[c.updates:]...)
 	c.done = true
 }
 
@@ -214,7 +236,7 @@ func (c *copying) copyIDs(e *Engine, sh *shard, until, n int) int {
 		x := &s.entries[s.saved]
 		s.saved++
 		name := t.keys.str(x.key)
-		at := c.begin(kindID, dayGroup(c.table, x.day), x.hash, name)
+		at := c.begin(t.kind, dayGroup(t.stream, x.day), x.hash, name)
 		c.puts = binary.LittleEndian.AppendUint64(c.puts, x.val)
 		if c.table == e.refunds && len(sh.moved) > 0 {
 			if t, moved := sh.moved[name]; moved {
@@ -241,18 +263,28 @@ func (c *copying) copyOriginals(sh *shard, until, n int) int {
 	return n
 }
 
-func (c *copying) copyUpdate(e *Engine, sh *shard, u *update) {
-	id := sh.keys.str(u.of)
-	at := c.begin(kindUpdate, dayGroup(e.transactions, u.day), hashOf(id), id)
-	c.puts = binary.LittleEndian.AppendUint64(c.puts, u.content)
-	binary.LittleEndian.PutUint32(c.puts[at:], uint32(keyHead+len(id)+8))
-	c.puts = binary.AppendVarint(c.puts, u.time)
-	c.puts = binary.AppendVarint(c.puts, u.index)
-	c.puts = append(c.puts, sh.keys.get(u.status)...)
-	c.end(at)
+func (c *copying) copyUpdate(sh *shard, what toSave) {
+	us := &sh.updates
+	u := &us.all[what.number-1]
+	sh.originals.each(what.hash, func(x *entry[original]) {
+		if us.find(&x.val, u.content) != u {
+			return // of an id with the same hash
+		}
+		id := sh.originals.keys.str(x.key)
+		at := c.begin(kindUpdate, dayGroup(sh.originals.stream, x.day), x.hash, id)
+		c.puts = binary.LittleEndian.AppendUint64(c.puts, u.content)
+		binary.LittleEndian.PutUint32(c.puts[at:], uint32(keyHead+len(id)+8))
+		c.puts = binary.AppendVarint(c.puts, u.time)
+		c.puts = binary.AppendVarint(c.puts, u.index)
+		c.puts = append(c.puts, sh.originals.keys.get(u.status)...)
+		c.end(at)
+		u.saved = true
+	})
 }
 
-// copyRefunded copies the sums that changed, at once: they are few.
+// copyRefunded copies the sums that changed, at once: they are few. One that was
+// saved under an earlier day is saved there, too, until that is dropped: the last
+// counts.
 func (c *copying) copyRefunded(sh *shard) {
 	for _, hash := range sh.changed {
 		sh.refunded.each(hash, func(x *entry[reserved]) {
@@ -260,7 +292,7 @@ func (c *copying) copyRefunded(sh *shard) {
 				return
 			}
 			x.val.changed = false
-			at := c.begin(kindRefunded, 0, hash, sh.keys.str(x.key))
+			at := c.begin(kindRefunded, dayGroup(sh.refunded.stream, x.day), hash, sh.refunded.keys.str(x.key))
 			c.puts = binary.AppendVarint(c.puts, x.val.amount)
 			c.puts = binary.AppendUvarint(c.puts, uint64(x.val.currency))
 			mixed := byte(0)
@@ -279,14 +311,15 @@ func (c *copying) copyRefunded(sh *shard) {
 // with the first error, and may run on any goroutine.
 func (c Copied) Each(put, add func(key, value []byte) error) error {
 	if c.store >= 0 {
-		var full []byte
+		var full, value []byte
 		for ch := range window.EachChange(c.bytes) {
 			full = append(appendKey(full[:0], kindWindow, uint32(c.store), hashOf(ch.Key)), ch.Key...)
+			value = append(binary.LittleEndian.AppendUint16(value[:0], c.day), ch.Value...)
 			to := add
 			if ch.Whole {
 				to = put
 			}
-			if err := to(full, ch.Value); err != nil {
+			if err := to(full, value); err != nil {
 				return err
 			}
 		}

@@ -17,14 +17,15 @@ import (
 //
 // so that one shard's part of a group is one range, however many shards there
 // are. The group of ids is their stream and the day of their Kafka timestamp,
-// which makes them come in the order in which they are written and forgotten;
-// that of windows is the store's number.
+// which makes them come in the order in which they are written and forgotten. So
+// is that of what was refunded, of the last refund's: of several days the last
+// counts. That of windows is the store's number.
 const (
 	kindID       = 'i' // name: the id; value: content, and for moved refunds their time
 	kindOriginal = 'o' // name: the id; value: content, time, packed record
 	kindRefunded = 'r' // name: the transaction's id; value: amount, currency, mixed
-	kindUpdate   = 'u' // name: the transaction's id and the content; value: time, index, status
-	kindWindow   = 'w' // name: the key in the series; values: see package window
+	kindUpdate   = 'u' // name: the transaction's id and the content; day: the transaction's; value: time, index, status
+	kindWindow   = 'w' // name: the key in the series; values: the day of the save, then see package window
 )
 
 // kinds are in the order in which they are restored: an update needs its
@@ -66,7 +67,7 @@ type header struct {
 
 // savedVersion changes with any change of keys and values, here or in package
 // window.
-const savedVersion = 1
+const savedVersion = 2
 
 type savedStore struct {
 	ID      int
@@ -106,6 +107,9 @@ func fingerprint(schema *event.Schema) string {
 	}
 	return fmt.Sprintf("%016x", h.Sum64())
 }
+
+// forgets is the first day of the saves of windows of which all is still kept.
+func (e *Engine) forgets(now int64) uint16 { return e.expired(e.refunds, now) }
 
 // expired is the first day of the ids of a stream that is still kept.
 func (e *Engine) expired(stream int, now int64) uint16 {

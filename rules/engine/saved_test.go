@@ -22,6 +22,9 @@ const noExpiry = 0 // the clock; nothing is old
 
 func (d *disk) save(sv *engine.Save, copied []engine.Copied) {
 	d.head = sv.Header
+	for _, k := range sv.Gone {
+		delete(d.parts, string(k))
+	}
 	for _, r := range sv.Drops {
 		maps.DeleteFunc(d.parts, func(k string, _ [][]byte) bool { return k >= string(r[0]) && k < string(r[1]) })
 	}
@@ -44,7 +47,16 @@ func (d *disk) save(sv *engine.Save, copied []engine.Copied) {
 	}
 }
 
-func (d *disk) scan(lo, hi []byte, each func(k, v []byte) error) error {
+func (d *disk) Get(key []byte, each func(part []byte) error) error {
+	for _, part := range d.parts[string(key)] {
+		if err := each(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *disk) Scan(lo, hi []byte, each func(k, v []byte) error) error {
 	for _, k := range slices.Sorted(maps.Keys(d.parts)) {
 		if k < string(lo) || k >= string(hi) {
 			continue
@@ -60,7 +72,7 @@ func (d *disk) scan(lo, hi []byte, each func(k, v []byte) error) error {
 
 // An engine that was saved at any point, copied while it worked on, and restored
 // with another number of workers, decides what follows as the one that was not,
-// byte for byte.
+// byte for byte, also where what is saved leaves its memory.
 func TestDecisionsAfterSaveAndRestore(t *testing.T) {
 	schema := event.Builtin()
 	set := loadSet(t, schema, after)
@@ -72,9 +84,21 @@ func TestDecisionsAfterSaveAndRestore(t *testing.T) {
 		}
 		a := newMachine(t, schema, set, 2, exact)
 		defer a.e.Close()
-		b := newMachine(t, schema, set, rapid.IntRange(1, 4).Draw(t, "workers"), exact)
-		b.e.Track()
 		d := &disk{parts: map[string][][]byte{}}
+		small := rapid.Bool().Draw(t, "small")
+		start := func() *machine {
+			workers, memory := rapid.IntRange(1, 4).Draw(t, "workers"), int64(0)
+			if small {
+				memory = rapid.SampledFrom([]int64{1, 10_000, 100_000}).Draw(t, "memory")
+			}
+			m := newSmallMachine(t, schema, set, workers, exact, memory)
+			m.e.Track()
+			if small {
+				m.e.KeepOnDisk(d)
+			}
+			return m
+		}
+		b := start()
 		var want, got []byte
 		for len(rows) > 0 {
 			n := rapid.IntRange(1, len(rows)).Draw(t, "epoch")
@@ -95,11 +119,16 @@ func TestDecisionsAfterSaveAndRestore(t *testing.T) {
 				copied = append(copied, more...)
 			}
 			d.save(sv, copied)
+			b.e.StartEvict(sv)
+			for more := rapid.IntRange(0, 3000).Draw(t, "evict"); more > 0 && b.e.EvictFor(0); more-- {
+			}
+			if err := b.e.Err(); err != nil {
+				t.Fatal(err)
+			}
 			if rapid.Bool().Draw(t, "crash") {
 				b.e.Close()
-				b = newMachine(t, schema, set, rapid.IntRange(1, 4).Draw(t, "workers"), exact)
-				b.e.Track()
-				if err := b.e.Restore(d.head, noExpiry, d.scan); err != nil {
+				b = start()
+				if err := b.e.Restore(d.head, noExpiry, d); err != nil {
 					t.Fatal(err)
 				}
 				if streams, _ := b.e.Filling(); len(streams) > 0 {
@@ -137,7 +166,7 @@ func TestRestoreWithOtherRules(t *testing.T) {
 		d.save(sv, copied)
 		c := newMachine(t, schema, many, 3, 0)
 		defer c.e.Close()
-		if err := c.e.Restore(d.head, noExpiry, d.scan); err != nil {
+		if err := c.e.Restore(d.head, noExpiry, d); err != nil {
 			t.Fatal(err)
 		}
 		if streams, derived := c.e.Filling(); len(streams) != 2 || !derived {
@@ -145,7 +174,7 @@ func TestRestoreWithOtherRules(t *testing.T) {
 		}
 		same := newMachine(t, schema, few, 1, 0)
 		defer same.e.Close()
-		if err := same.e.Restore(d.head, noExpiry, d.scan); err != nil {
+		if err := same.e.Restore(d.head, noExpiry, d); err != nil {
 			t.Fatal(err)
 		}
 		if same.e.Stats().Keys != b.e.Stats().Keys || same.e.Stats().Events != b.e.Stats().Events {
@@ -171,6 +200,6 @@ func FuzzRestore(f *testing.F) {
 		e := engine.New(engine.Config{Schema: schema, Workers: 2}, set)
 		defer e.Close()
 		d := &disk{parts: map[string][][]byte{string(key): {value}}}
-		_ = e.Restore(head, noExpiry, d.scan)
+		_ = e.Restore(head, noExpiry, d)
 	})
 }

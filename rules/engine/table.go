@@ -1,23 +1,42 @@
 package engine
 
-import "unsafe"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // A table maps keys to values of a pointer-free type V. It is made for many
 // millions of entries that the garbage collector must not walk and that must
 // not stall when they grow: it is cut into segments that grow alone, each an
 // open-addressing index over a dense slice of entries, keys in an arena.
 //
+// Entries that are saved can leave, the oldest first, and what is left of one is
+// its slot in the index, 8 bytes: 46 bits of the hash, with which a key that was
+// never there is known without reading anything, and the day under which the
+// entry is saved. One that is asked for comes back as if it were new.
+//
+//	slot of an entry in memory  │ 0 │ mark │ hash, upper 30 │ index + 1, 32 │
+//	slot of one that has left   │ 1 │ mark │ hash, 46 bits from bit 10 │ day 16 │
+//
 // One writer at a time; any number of readers while nobody writes.
 type table[V any] struct {
 	segments [tableSegments]segment[V]
-	keys     *arena
-	n        int
+	keys     arena
+	n        int // with those that have left
+	cold     int // those
+	saved    Saved
+	err      error // of reading back; for good
+
+	kind   byte // in what is saved
+	stream int
+	decode func(name string, day uint16, hash uint64, value []byte) (V, error)
 }
 
-const tableSegments = 64
+const tableSegments = 256
 
 type segment[V any] struct {
-	slots   []uint64 // high 32 bits: tag; low 32 bits: entry index + 1, 0 is empty
+	slots   []uint64
+	used    int // slots that are not empty
 	entries []entry[V]
 	saved   int // entries that are saved, or in the save that is under way
 }
@@ -25,146 +44,263 @@ type segment[V any] struct {
 type entry[V any] struct {
 	hash uint64
 	key  ref
-	day  uint16 // of the Kafka timestamp, since 1970; in room that would be empty
+	day  uint16 // since 1970: see dayGroup; in room that would be empty
 	val  V
 }
 
-func newTable[V any](keys *arena) *table[V] { return &table[V]{keys: keys} }
+const (
+	coldSlot = 1 << 63
+	slotMark = 1 << 62
+	dayBits  = 16
+	coldTag  = (1<<46 - 1) << dayBits
+	hotTag   = (1<<30 - 1) << 32
+	indexOf  = 1<<32 - 1
+)
 
-// get returns the value of a key, or nil. The pointer is good until the next
-// put.
-func (t *table[V]) get(hash uint64, key string) *V {
+func hotSlot(hash uint64, index int) uint64 { return hash>>34<<32 | uint64(index+1) }
+
+func tagOf(hash uint64) uint64 { return hash >> 10 << dayBits & coldTag }
+
+// get is the entry of a key, or nil. It is good until the next put or get.
+func (t *table[V]) get(hash uint64, key string) *entry[V] {
 	s := &t.segments[hash%tableSegments]
-	if i := s.find(t.keys, hash, key); i >= 0 {
-		return &s.entries[i].val
+	at, cold := s.find(&t.keys, hash, key)
+	switch {
+	case at >= 0:
+		return &s.entries[uint32(s.slots[at])-1]
+	case cold:
+		return t.load(s, hash, key)
 	}
 	return nil
 }
 
-// locate is get, with where the entry is: it stays there.
-func (t *table[V]) locate(hash uint64, key string) (segment, index int, v *V) {
-	segment = int(hash % tableSegments)
-	s := &t.segments[segment]
-	if index = s.find(t.keys, hash, key); index < 0 {
-		return segment, index, nil
+// put is get, with a new entry for a key that there is none of, and whether there
+// was one.
+func (t *table[V]) put(hash uint64, key string, day uint16) (*entry[V], bool) {
+	if e := t.get(hash, key); e != nil {
+		return e, true
 	}
-	return segment, index, &s.entries[index].val
-}
-
-// keyOf is where the arena has a key that is there.
-func (t *table[V]) keyOf(hash uint64, key string) ref {
 	s := &t.segments[hash%tableSegments]
-	return s.entries[s.find(t.keys, hash, key)].key
-}
-
-// put returns the value of a key, and whether it was there; if not, it is
-// entered as the zero value.
-func (t *table[V]) put(hash uint64, key string, day uint16) (*V, bool) {
-	s := &t.segments[hash%tableSegments]
-	if i := s.find(t.keys, hash, key); i >= 0 {
-		return &s.entries[i].val, true
-	}
-	if 4*(len(s.entries)+1) > 3*len(s.slots) {
-		s.grow()
-	}
-	s.entries = append(s.entries, entry[V]{hash: hash, key: t.keys.add([]byte(key)), day: day})
-	s.link(hash, len(s.entries)-1)
 	t.n++
-	return &s.entries[len(s.entries)-1].val, false
+	return t.insert(s, entry[V]{hash: hash, day: day}, key), false
 }
 
-func (s *segment[V]) find(keys *arena, hash uint64, key string) int {
+// insert enters an entry that is not there.
+func (t *table[V]) insert(s *segment[V], e entry[V], key string) *entry[V] {
+	s.room()
+	e.key = t.keys.add(unsafe.Slice(unsafe.StringData(key), len(key)))
+	s.entries = append(s.entries, e)
+	s.link(e.hash>>10, hotSlot(e.hash, len(s.entries)-1))
+	return &s.entries[len(s.entries)-1]
+}
+
+// peek is get, but what has left stays where it is. slot can be marked.
+func (t *table[V]) peek(hash uint64, key string) (v V, slot *uint64, ok bool) {
+	s := &t.segments[hash%tableSegments]
+	at, cold := s.find(&t.keys, hash, key)
+	switch {
+	case at >= 0:
+		return s.entries[uint32(s.slots[at])-1].val, &s.slots[at], true
+	case cold:
+		if at, _, v, ok = t.read(s, hash, key); ok {
+			return v, &s.slots[at], true
+		}
+	}
+	return v, nil, false
+}
+
+// find is the slot of a key that is in memory, else -1 and whether it may have
+// left.
+func (s *segment[V]) find(keys *arena, hash uint64, key string) (at int, cold bool) {
 	if len(s.slots) == 0 {
-		return -1
+		return -1, false
 	}
 	mask := uint64(len(s.slots) - 1)
-	for i := hash / tableSegments & mask; ; i = (i + 1) & mask {
+	for i := hash >> 10 & mask; ; i = (i + 1) & mask {
 		slot := s.slots[i]
-		if slot == 0 {
-			return -1
-		}
-		if slot>>32 != hash>>32 {
-			continue
-		}
-		e := &s.entries[uint32(slot)-1]
-		if e.hash == hash && keys.str(e.key) == key {
-			return int(uint32(slot) - 1)
+		switch {
+		case slot == 0:
+			return -1, cold
+		case slot&coldSlot != 0:
+			cold = cold || slot&coldTag == tagOf(hash)
+		case slot&hotTag == hash>>34<<32:
+			e := &s.entries[uint32(slot)-1]
+			if e.hash == hash && keys.str(e.key) == key {
+				return int(i), false
+			}
 		}
 	}
 }
 
-// each calls f for the entries with this hash.
+// each calls f for the entries in memory with this hash.
 func (t *table[V]) each(hash uint64, f func(*entry[V])) {
 	s := &t.segments[hash%tableSegments]
 	mask := uint64(len(s.slots) - 1)
-	for i := hash / tableSegments & mask; s.slots[i] != 0; i = (i + 1) & mask {
-		if e := &s.entries[uint32(s.slots[i])-1]; e.hash == hash {
-			f(e)
+	for i := hash >> 10 & mask; s.slots[i] != 0; i = (i + 1) & mask {
+		if slot := s.slots[i]; slot&coldSlot == 0 {
+			if e := &s.entries[uint32(slot)-1]; e.hash == hash {
+				f(e)
+			}
 		}
 	}
 }
 
-func (s *segment[V]) link(hash uint64, index int) {
+// room makes the index hold one more.
+func (s *segment[V]) room() {
+	if 4*(s.used+1) > 3*len(s.slots) {
+		s.rebuild(2*len(s.slots), func(slot uint64) uint64 { return slot })
+	}
+}
+
+// rebuild makes the index anew with what keep makes of each slot; 0 leaves it
+// out.
+func (s *segment[V]) rebuild(size int, keep func(slot uint64) uint64) {
+	old := s.slots
+	s.slots, s.used = make([]uint64, max(8, size)), 0
+	for _, slot := range old {
+		if slot == 0 {
+			continue
+		}
+		home := slot & coldTag >> dayBits
+		if slot&coldSlot == 0 {
+			home = s.entries[uint32(slot)-1].hash >> 10
+		}
+		if slot = keep(slot); slot != 0 {
+			s.link(home, slot)
+		}
+	}
+}
+
+func (s *segment[V]) link(home, slot uint64) {
 	mask := uint64(len(s.slots) - 1)
-	i := hash / tableSegments & mask
+	i := home & mask
 	for s.slots[i] != 0 {
 		i = (i + 1) & mask
 	}
-	s.slots[i] = hash>>32<<32 | uint64(index+1)
+	s.slots[i] = slot
+	s.used++
 }
 
-func (s *segment[V]) grow() {
-	s.slots = make([]uint64, max(8, 2*len(s.slots)))
-	for i := range s.entries {
-		s.link(s.entries[i].hash, i)
+// read looks a key that may have left up in what is saved. Of several days the
+// last counts. at is its slot.
+func (t *table[V]) read(s *segment[V], hash uint64, key string) (at int, day uint16, v V, ok bool) {
+	mask := uint64(len(s.slots) - 1)
+	for i := hash >> 10 & mask; s.slots[i] != 0 && t.err == nil; i = (i + 1) & mask {
+		slot := s.slots[i]
+		if slot&coldSlot == 0 || slot&coldTag != tagOf(hash) || ok && uint16(slot) <= day {
+			continue
+		}
+		name := append(appendKey(nil, t.kind, dayGroup(t.stream, uint16(slot)), hash), key...)
+		err := t.saved.Get(name, func(part []byte) (err error) {
+			at, day, ok = int(i), uint16(slot), true
+			v, err = t.decode(key, day, hash, part)
+			return err
+		})
+		if err != nil {
+			t.err = fmt.Errorf("reading %q back: %w", key, err)
+		}
+	}
+	return at, day, v, ok && t.err == nil
+}
+
+// load brings an entry back that has left.
+func (t *table[V]) load(s *segment[V], hash uint64, key string) *entry[V] {
+	name := t.keys.add([]byte(key)) // the first of what it has there
+	at, day, v, ok := t.read(s, hash, key)
+	if !ok {
+		return nil
+	}
+	s.entries = append(s.entries, entry[V]{hash: hash, key: name, day: day, val: v})
+	s.slots[at] = hotSlot(hash, len(s.entries)-1) | s.slots[at]&slotMark
+	t.cold--
+	return &s.entries[len(s.entries)-1]
+}
+
+// restoreCold enters a key that is saved under a day, and stays there.
+func (t *table[V]) restoreCold(hash uint64, day uint16) {
+	s := &t.segments[hash%tableSegments]
+	s.room()
+	s.link(hash>>10, coldSlot|tagOf(hash)|uint64(day))
+	t.n++
+	t.cold++
+}
+
+// unmark takes all marks away.
+func (t *table[V]) unmark() {
+	for i := range t.segments {
+		slots := t.segments[i].slots
+		for j := range slots {
+			slots[j] &^= slotMark
+		}
 	}
 }
 
-// bytes is about what the table holds, without its keys.
+// fate says what happens to the entries of a table that are to leave.
+type fate[V any] struct {
+	stays  func(e *entry[V]) bool // it is not all saved
+	moved  func(e *entry[V])      // it stayed: what else it has in the table's arena is to be added anew
+	leaves func(e *entry[V])      // it is gone, with all that it has elsewhere
+}
+
+// evict lets the entries of one segment go whose keys are in chunks before one.
+// Of those, and of what left before, what is of a day before expired is
+// forgotten.
+func (t *table[V]) evict(segment int, before uint32, expired uint16, f fate[V]) {
+	s := &t.segments[segment]
+	n := 0
+	for n < len(s.entries) && s.entries[n].key.chunk < before {
+		n++
+	}
+	kept := make([]entry[V], 0, (len(s.entries)-n)*5/4+1)
+	kept = append(kept, s.entries[n:]...)
+	moved := map[int]int{}
+	for i := range s.entries[:n] {
+		e := &s.entries[i]
+		if !f.stays(e) {
+			f.leaves(e)
+			continue
+		}
+		moved[i] = len(kept)
+		kept = append(kept, *e)
+		e = &kept[len(kept)-1]
+		e.key = t.keys.add(t.keys.get(e.key)) // the first of what it has there
+		f.moved(e)
+	}
+	gone := 0
+	s.rebuild(len(s.slots), func(slot uint64) uint64 {
+		if slot&coldSlot == 0 {
+			i := int(slot&indexOf) - 1
+			to, stays := moved[i]
+			switch {
+			case i >= n:
+				return slot - uint64(n)
+			case stays:
+				return slot&^indexOf | uint64(to+1)
+			}
+			e := &s.entries[i]
+			slot = coldSlot | slot&slotMark | tagOf(e.hash) | uint64(e.day)
+			t.cold++
+		}
+		if uint16(slot) < expired {
+			gone++
+			return 0
+		}
+		return slot
+	})
+	t.n -= gone
+	t.cold -= gone
+	s.entries, s.saved = kept, max(s.saved-n, 0)
+	if 8*s.used < len(s.slots) {
+		s.rebuild(len(s.slots)/4, func(slot uint64) uint64 { return slot })
+	}
+}
+
+// bytes is about what the table holds.
 func (t *table[V]) bytes() int64 {
-	var n int64
+	n := t.keys.size
 	for i := range t.segments {
 		s := &t.segments[i]
 		n += int64(8*cap(s.slots)) + int64(cap(s.entries))*int64(unsafe.Sizeof(entry[V]{}))
 	}
 	return n
-}
-
-// An arena keeps byte strings of up to 2^24-1 bytes in large chunks.
-type arena struct {
-	chunks [][]byte
-	size   int64
-}
-
-// ref is where an arena keeps a string: chunk, offset, length. 0 is none.
-type ref struct {
-	chunk  uint32
-	offset uint32
-	length uint32
-}
-
-const arenaChunk = 1 << 20
-
-func (a *arena) add(b []byte) ref {
-	last := len(a.chunks) - 1
-	if last < 0 || len(a.chunks[last])+len(b) > cap(a.chunks[last]) {
-		a.chunks = append(a.chunks, make([]byte, 0, max(arenaChunk, len(b))))
-		a.size += int64(max(arenaChunk, len(b)))
-		last++
-	}
-	c := a.chunks[last]
-	r := ref{chunk: uint32(last), offset: uint32(len(c)), length: uint32(len(b))}
-	a.chunks[last] = append(c, b...)
-	return r
-}
-
-func (a *arena) get(r ref) []byte {
-	return a.chunks[r.chunk][r.offset : r.offset+r.length : r.offset+r.length]
-}
-
-func (a *arena) str(r ref) string {
-	if r.length == 0 {
-		return ""
-	}
-	return unsafe.String(&a.chunks[r.chunk][r.offset], int(r.length))
 }

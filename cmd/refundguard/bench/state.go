@@ -84,7 +84,7 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 	defer back.Close()
 	watch := o.start() // a profile is of loading
 	start, cpu := watch.wall, watch.cpu
-	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st.Scan); err != nil {
+	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st); err != nil {
 		return r, err
 	}
 	r.Load, r.LoadCPU = time.Since(start).Seconds(), (cpuTime() - cpu).Seconds()

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"encoding/binary"
+	"iter"
+	"math"
+	"unsafe"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// original is what is kept of a transaction: its packed record, and the chain
+// of its status updates.
+type original struct {
+	content uint64
+	time    int64
+	packed  ref
+	updates int32 // number of the latest applied one; 0: none
+}
+
+// reserved is the sum of the refunds of one transaction that were decided and
+// not rejected.
+type reserved struct {
+	amount   int64
+	currency event.Currency
+	mixed    bool
+	changed  bool // since the last save: it is in shard.changed
+}
+
+func (e *Engine) newShard() *shard {
+	sh := &shard{originals: &table[original]{kind: kindOriginal, stream: e.transactions}, moved: map[string]int64{},
+		refunded: &table[reserved]{kind: kindRefunded, stream: e.refunds, decode: decodeReserved}}
+	sh.originals.decode = sh.decodeOriginal
+	for stream := range e.cfg.Schema.Streams {
+		t := &table[uint64]{kind: kindID, stream: stream}
+		t.decode = func(name string, _ uint16, _ uint64, value []byte) (uint64, error) {
+			content, at, moved, err := decodeID(value, stream == e.refunds)
+			if moved {
+				sh.moved[string([]byte(name))] = at
+			}
+			return content, err
+		}
+		sh.ids = append(sh.ids, t)
+	}
+	return sh
+}
+
+// unmark forgets what Fill marked.
+func (sh *shard) unmark() {
+	sh.originals.unmark()
+	for _, t := range sh.ids {
+		t.unmark()
+	}
+	for i := range sh.updates.all {
+		sh.updates.all[i].marked = false
+	}
+}
+
+// err is what kept something from being read back.
+func (sh *shard) err() error {
+	for _, t := range sh.ids {
+		if t.err != nil {
+			return t.err
+		}
+	}
+	if sh.originals.err != nil {
+		return sh.originals.err
+	}
+	return sh.refunded.err
+}
+
+// decodeID reads what is saved of an id: the hash of its content, and of a refund
+// whose time was moved, to where.
+func decodeID(value []byte, refund bool) (content uint64, at int64, moved bool, err error) {
+	if len(value) < 8 {
+		return 0, 0, false, ErrSaved
+	}
+	content = binary.LittleEndian.Uint64(value)
+	if value = value[8:]; len(value) > 0 {
+		n := 0
+		if at, n = binary.Varint(value); n != len(value) || !refund {
+			return 0, 0, false, ErrSaved
+		}
+		return content, at, true, nil
+	}
+	return content, 0, false, nil
+}
+
+func decodeReserved(_ string, _ uint16, _ uint64, value []byte) (reserved, error) {
+	amount, n := binary.Varint(value)
+	currency, m := binary.Uvarint(value[max(n, 0):])
+	if n <= 0 || m <= 0 || len(value) != n+m+1 || currency > math.MaxUint16 {
+		return reserved{}, ErrSaved
+	}
+	return reserved{amount: amount, currency: event.Currency(currency), mixed: value[n+m] != 0}, nil
+}
+
+// readOriginal reads what is saved of a transaction, but for its packed record,
+// which is behind it.
+func readOriginal(value []byte) (o original, packed []byte, err error) {
+	if len(value) <= 8 {
+		return o, nil, ErrSaved
+	}
+	n := 0
+	o.content = binary.LittleEndian.Uint64(value)
+	if o.time, n = binary.Varint(value[8:]); n <= 0 {
+		return o, nil, ErrSaved
+	}
+	return o, value[8+n:], nil
+}
+
+// decodeOriginal brings a transaction back, with its updates.
+func (sh *shard) decodeOriginal(name string, day uint16, hash uint64, value []byte) (original, error) {
+	o, packed, err := readOriginal(value)
+	if err != nil {
+		return o, err
+	}
+	t := sh.originals
+	o.packed = t.keys.add(packed)
+	lo := append(appendKey(nil, kindUpdate, dayGroup(t.stream, day), hash), name...)
+	hi := append(append([]byte{}, lo...), 255, 255, 255, 255, 255, 255, 255, 255, 255)
+	err = t.saved.Scan(lo, hi, func(key, value []byte) error {
+		if len(key) != len(lo)+8 {
+			return nil // of a longer id
+		}
+		return sh.restoreUpdate(&o, key[len(lo):], value)
+	})
+	return o, err
+}
+
+// restoreUpdate enters a saved update of a transaction.
+func (sh *shard) restoreUpdate(o *original, content, value []byte) error {
+	t, n := binary.Varint(value)
+	index, m := binary.Varint(value[max(n, 0):])
+	if n <= 0 || m <= 0 {
+		return ErrSaved
+	}
+	u := update{content: binary.LittleEndian.Uint64(content), time: t, index: index, saved: true}
+	if status := value[n+m:]; len(status) > 0 {
+		u.status = sh.originals.keys.add(status)
+	}
+	sh.updates.chain(o, u)
+	return nil
+}
+
+// update is one later record of a known transaction.
+type update struct {
+	content uint64
+	time    int64
+	index   int64
+	status  ref // empty: the record had none
+	next    int32
+	saved   bool // or in the save that is under way
+	marked  bool // by Fill
+}
+
+// updates keeps the updates of a shard's transactions in chains, by number.
+type updates struct {
+	all    []update // number - 1
+	free   int32    // the first number that is free, which has the next one; 0: none
+	toSave []toSave
+	copied int // of toSave, by the save that is under way
+}
+
+// toSave is an update that isn't saved; hash is of its transaction's id.
+type toSave struct {
+	hash   uint64
+	number int32
+}
+
+// of are a transaction's updates, the latest first.
+func (us *updates) of(o *original) iter.Seq[*update] {
+	return func(yield func(*update) bool) {
+		for i := o.updates; i != 0; i = us.all[i-1].next {
+			if !yield(&us.all[i-1]) {
+				return
+			}
+		}
+	}
+}
+
+func (us *updates) find(o *original, content uint64) *update {
+	for i := o.updates; i != 0; i = us.all[i-1].next {
+		if us.all[i-1].content == content {
+			return &us.all[i-1]
+		}
+	}
+	return nil
+}
+
+// chain puts an update before a transaction's others.
+func (us *updates) chain(o *original, u update) {
+	u.next = o.updates
+	if us.free != 0 {
+		o.updates, us.free = us.free, us.all[us.free-1].next
+		us.all[o.updates-1] = u
+		return
+	}
+	us.all = append(us.all, u)
+	o.updates = int32(len(us.all))
+}
+
+// add enters a new update, to be saved.
+func (us *updates) add(x *entry[original], u update) {
+	us.chain(&x.val, u)
+	us.toSave = append(us.toSave, toSave{x.hash, x.val.updates})
+}
+
+// release frees all of a transaction's.
+func (us *updates) release(o *original) {
+	for i := o.updates; i != 0; {
+		next := us.all[i-1].next
+		us.all[i-1] = update{next: us.free}
+		us.free, i = i, next
+	}
+	o.updates = 0
+}
+
+func (us *updates) bytes() int64 {
+	return int64(cap(us.all))*int64(unsafe.Sizeof(update{})) + int64(cap(us.toSave))*int64(unsafe.Sizeof(toSave{}))
+}
