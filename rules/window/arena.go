@@ -2,6 +2,7 @@ package window
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 )
 
@@ -10,7 +11,7 @@ import (
 // which all grow don't leave the memory of their smaller days behind. The
 // collector sees a few large pieces without pointers.
 //
-// A ref is a slab's number (24 bits) above an offset in units of 8 bytes (16).
+// A ref is a slab's number (23 bits) above an offset in units of 8 bytes (16).
 type arena struct {
 	mem    [][]byte
 	slabs  []slab
@@ -33,6 +34,7 @@ type slab struct {
 
 const (
 	slabBytes   = 256 << 10
+	mostSlabs   = 1 << 23
 	largest     = 64 << 10 // greater blocks have a slab each
 	classes     = 16 + 4*9 // 8, 16 … 128, 160, 192, 224, 256, 320 … 64 Ki
 	firstBlocks = 4
@@ -133,6 +135,9 @@ func (a *arena) grow(class, size int) uint32 {
 		a.gone = a.gone[:n-1]
 		a.mem[k] = mem
 	} else {
+		if len(a.mem) == mostSlabs { // 2 TiB of small keys, 512 GiB of great ones
+			panic(fmt.Sprintf("window: a store of %d slabs (%d GiB) is full: spread its keys over more shards", mostSlabs, a.bytes>>30))
+		}
 		k = uint32(len(a.mem))
 		a.mem = append(a.mem, mem)
 		a.slabs = append(a.slabs, slab{})

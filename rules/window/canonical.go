@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Range calls f for each key, in no particular order, with how many events it
+// Range calls f for each key in memory, in no particular order, with how many events it
 // has (those in buckets as far as any span reaches), until f returns false.
 func (s *Store) Range(f func(key string, events int) bool) {
 	s.each(func(ref uint64) bool {
@@ -22,7 +22,7 @@ func (s *Store) Range(f func(key string, events int) bool) {
 	})
 }
 
-// AppendCanonical appends all that the store holds in one form: equal for all
+// AppendCanonical appends all that the store has in memory in one form: equal for all
 // stores of the same Spec that were given the same events, in whatever order.
 // It is for tests and comparisons, and sorts all keys.
 func (s *Store) AppendCanonical(dst []byte) []byte {
@@ -71,7 +71,7 @@ func (s *Store) keyOf(r *record) []byte { return r.b[s.head:r.data] }
 func (s *Store) each(f func(ref uint64) bool) {
 	for _, slots := range [][]uint64{s.keys.cur, s.keys.old} {
 		for _, slot := range slots {
-			if slot != 0 && slot != tombstone && !f(slot&refMask) {
+			if isHot(slot) && !f(slot&refMask) {
 				return
 			}
 		}

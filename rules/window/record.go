@@ -24,6 +24,9 @@ const (
 	flagChangedB
 
 	changedFlags = flagChangedA | flagChangedB
+
+	stampUnit = flagChangedB << 1 // the bits above are a number: see tracker
+	stampMask = 8*stampUnit - stampUnit
 )
 
 // Narrow times are 6 bytes: 1 is the first millisecond of year 0, and the

@@ -25,7 +25,7 @@ func (s *Store) Restore(hash uint64, key string, value []byte) error {
 		if !in.ended() {
 			return ErrSaved
 		}
-		s.Insert(hash, key, &s.given)
+		s.restore(hash, key)
 		return nil
 	case savedWhole:
 	default:
@@ -41,7 +41,7 @@ func (s *Store) Restore(hash uint64, key string, value []byte) error {
 			return ErrSaved
 		}
 		since = s.given.Time
-		s.Insert(hash, key, &s.given)
+		s.restore(hash, key)
 	}
 	p := s.readPast(&in)
 	if !in.ended() || n == 0 {
@@ -56,6 +56,13 @@ func (s *Store) Restore(hash uint64, key string, value []byte) error {
 		s.past[strings.Clone(key)] = p
 	}
 	return nil
+}
+
+// restore inserts s.given; what is cold stays so.
+func (s *Store) restore(hash uint64, key string) {
+	m := mix(hash)
+	s.insert(m, s.lookup(m, key), key, &s.given)
+	s.sweep()
 }
 
 // saved reads what was saved, until something is bad.

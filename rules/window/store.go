@@ -37,6 +37,11 @@ type Store struct {
 	levels []level // nil: no buckets
 	past   map[string]past
 	track  tracker
+
+	fetch   Fetch
+	err     error   // the first of fetch
+	evicted int     // how far Evict's round is
+	vacant  *uint64 // the slot of a key that is being brought back, until its record is there
 }
 
 // New makes an empty store. It panics if spec.Columns is not from 0 to
@@ -52,10 +57,11 @@ func New(spec Spec) *Store {
 	return s
 }
 
-// Key is where the events of a key are. It is valid until the next Insert.
+// Key is where the events of a key are. It is valid until the store is written:
+// by Insert, Load, Rewrite or Evict.
 type Key uint64
 
-// Find looks a key up. The hash must be the one that it was inserted with.
+// Find looks a key up in memory: where [Store.IsCold], Load comes first. The hash must be the one that it was inserted with.
 func (s *Store) Find(hash uint64, key string) (Key, bool) {
 	slot := s.lookup(mix(hash), key)
 	if slot == nil {
@@ -64,11 +70,11 @@ func (s *Store) Find(hash uint64, key string) (Key, bool) {
 	return Key(*slot & refMask), true
 }
 
-// Keys is how many keys there are.
+// Keys is how many keys there are, in memory or not.
 func (s *Store) Keys() int { return s.keys.n }
 
-// Events is how many events are held one by one: those behind the horizon, which
-// no query sees any more, count until their memory is needed.
+// Events is how many events are held one by one in memory: those behind the
+// horizon, which no query sees any more, count until their memory is needed.
 func (s *Store) Events() int64 { return s.events }
 
 // Bytes is the memory that the store has taken. It looks at all buckets.
@@ -84,17 +90,24 @@ func (s *Store) Bytes() int64 {
 // keys over the table, and need not be without collisions: keys are equal if
 // their bytes are. An event that is there already is not added again. (Should
 // two events of one Time and ID differ in the rest, the lesser by currency,
-// presence and values stays, whichever came first.)
+// presence and values stays, whichever came first.) A cold key is
+// loaded first; should that fail, the event is dropped, and Err says why.
 func (s *Store) Insert(hash uint64, key string, e *Event) {
-	s.insert(hash, key, e)
+	m := mix(hash)
+	slot := s.lookup(m, key)
+	if slot == nil && s.keys.cold > 0 {
+		slot = s.bringBack(hash, m, key)
+	}
+	if s.err == nil {
+		s.insert(m, slot, key, e)
+	}
 	if len(s.loose) > 0 {
 		s.sweep()
 	}
 }
 
-func (s *Store) insert(hash uint64, key string, e *Event) {
-	m := mix(hash)
-	slot := s.lookup(m, key)
+// insert adds an event to the key that has this slot, or nil.
+func (s *Store) insert(m uint64, slot *uint64, key string, e *Event) {
 	if slot == nil {
 		s.create(m, key, e)
 		return
@@ -161,9 +174,15 @@ func (s *Store) create(m uint64, key string, e *Event) {
 	r := s.open(ref)
 	s.write(&r, 0, e)
 	if s.track.on {
+		s.stamp(r.b)
 		s.mark(&r, m)
 	}
-	s.add(m, ref)
+	if slot := tagOf(m) | ref; s.vacant == nil {
+		s.add(m, slot)
+	} else {
+		*s.vacant, s.vacant = slot, nil
+		s.keys.cold--
+	}
 	s.hold(e)
 }
 

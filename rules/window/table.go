@@ -3,8 +3,10 @@ package window
 import "encoding/binary"
 
 // table finds records: open addressing with linear probing over one array of
-// 8-byte slots. A slot is 24 bits of the hash and a 40-bit ref; the record has
-// the 32 bits that say where a slot belongs.
+// 8-byte slots. A slot is 24 bits of the hash, a bit, and a 39-bit ref; the
+// record has the 32 bits that say where a slot belongs. Of a key that is not in
+// memory the bit is 1, and those 32 are in place of the ref. A slot is never
+// taken away.
 //
 // It grows by moving a few slots with each new key, so that no insert waits for
 // all of them; meanwhile keys are in one of two arrays.
@@ -14,10 +16,12 @@ type table struct {
 	moved int      // slots of old that have been emptied
 	shift uint     // 32 − log2(len(cur))
 	n     int
+	cold  int // of n, how many are not in memory
 }
 
 const (
-	refMask   = 1<<40 - 1
+	coldBit   = 1 << 39
+	refMask   = coldBit - 1
 	tombstone = 1 << 40 // no record has ref 0
 	firstBits = 3
 	moveStep  = 16 // old is empty long before cur, of twice its size, is full
@@ -36,7 +40,47 @@ func (t *table) init() {
 
 func (t *table) bytes() int64 { return 8 * int64(cap(t.cur)+cap(t.old)) }
 
-// lookup is the slot of a key, or nil.
+// tagOf is what a slot has of a mixed hash beside its ref.
+func tagOf(m uint64) uint64 { return m >> 8 << 40 }
+
+// coldOf is the cold slot of a key with the tag of a slot and the high half of
+// its mixed hash.
+func coldOf(slot uint64, high uint32) uint64 { return slot>>40<<40 | coldBit | uint64(high) }
+
+// isHot reports whether a slot is that of a record.
+func isHot(slot uint64) bool { return slot&coldBit == 0 && slot != 0 && slot != tombstone }
+
+// slot is slot i of both arrays.
+func (t *table) slot(i int) *uint64 {
+	if i < len(t.cur) {
+		return &t.cur[i]
+	}
+	return &t.old[i-len(t.cur)]
+}
+
+// lookupCold is the first cold slot that may be that of a key, or nil.
+func (s *Store) lookupCold(m uint64) *uint64 {
+	t := &s.keys
+	want := coldOf(tagOf(m), uint32(m>>32))
+	if slot := probeCold(t.cur, uint32(m>>32)>>t.shift, want); slot != nil || t.old == nil {
+		return slot
+	}
+	return probeCold(t.old, uint32(m>>32)>>(t.shift+1), want)
+}
+
+func probeCold(slots []uint64, home uint32, want uint64) *uint64 {
+	mask := len(slots) - 1
+	for i := int(home); ; i++ {
+		switch slots[i&mask] {
+		case 0:
+			return nil
+		case want:
+			return &slots[i&mask]
+		}
+	}
+}
+
+// lookup is the slot of a key in memory, or nil.
 func (s *Store) lookup(m uint64, key string) *uint64 {
 	t := &s.keys
 	if slot := s.probe(t.cur, uint32(m>>32)>>t.shift, m, key); slot != nil || t.old == nil {
@@ -46,7 +90,7 @@ func (s *Store) lookup(m uint64, key string) *uint64 {
 }
 
 func (s *Store) probe(slots []uint64, home uint32, m uint64, key string) *uint64 {
-	tag := m << 32 &^ refMask
+	tag := tagOf(m)
 	mask := len(slots) - 1
 	for i := int(home); ; i++ {
 		slot := slots[i&mask]
@@ -67,19 +111,28 @@ func (s *Store) is(ref, m uint64, key string) bool {
 		string(b[s.head:s.head+len(key)]) == key
 }
 
-// add enters a key that is not there yet.
-func (s *Store) add(m, ref uint64) {
+// hashOf is the high half of the mixed hash of a record's key.
+func (s *Store) hashOf(ref uint64) uint32 {
+	return binary.LittleEndian.Uint32(s.arena.at(ref)[offHash:])
+}
+
+// add enters the slot of a key that is not there yet.
+func (s *Store) add(m, added uint64) {
 	t := &s.keys
 	if t.n >= len(t.cur)/4*3 {
 		t.old, t.moved = t.cur, 0
 		t.cur = make([]uint64, 2*len(t.old))
 		t.shift--
+		s.evicted = 0 // what is where has changed
 	}
 	if t.old != nil {
 		end := min(t.moved+moveStep, len(t.old))
 		for i, slot := range t.old[t.moved:end] {
 			if slot != 0 {
-				hash := binary.LittleEndian.Uint32(s.arena.at(slot & refMask)[offHash:])
+				hash := uint32(slot)
+				if slot&coldBit == 0 {
+					hash = s.hashOf(slot & refMask)
+				}
 				t.place(hash, slot)
 				t.old[t.moved+i] = tombstone
 			}
@@ -88,7 +141,7 @@ func (s *Store) add(m, ref uint64) {
 			t.old = nil
 		}
 	}
-	t.place(uint32(m>>32), m<<32&^refMask|ref)
+	t.place(uint32(m>>32), added)
 	t.n++
 }
 

@@ -22,6 +22,7 @@ import (
 type tracker struct {
 	on     bool
 	flag   uint8    // of records that changed since Freeze: one of changedFlags
+	stamp  uint8    // stampUnit for each call of Freeze, modulo 8: of records that got an event since
 	dirty  []uint64 // mixed hashes of the keys that have it
 	frozen []uint64 // of the keys that changed before Freeze, and have the other flag until they are copied
 	out    []byte   // what is copied
@@ -46,6 +47,7 @@ func (s *Store) Untrack() { s.track = tracker{} }
 func (s *Store) Freeze() {
 	t := &s.track
 	t.flag ^= changedFlags
+	t.stamp += stampUnit
 	t.frozen, t.dirty = t.dirty, nil
 	t.out, t.events = t.events, nil
 }
@@ -97,10 +99,13 @@ func EachChange(changes []byte) iter.Seq[Change] {
 	}
 }
 
-// Rewrite has a key saved whole next time.
+// Rewrite has a key saved whole next time. It brings a cold one back.
 func (s *Store) Rewrite(hash uint64, key string) {
+	if !s.track.on || s.Load(hash, key) != nil {
+		return
+	}
 	m := mix(hash)
-	if slot := s.lookup(m, key); slot != nil && s.track.on {
+	if slot := s.lookup(m, key); slot != nil {
 		r := s.open(*slot & refMask)
 		s.mark(&r, m)
 	}
@@ -110,6 +115,7 @@ func (s *Store) Rewrite(hash uint64, key string) {
 func (s *Store) touch(r *record, m uint64, e *Event) {
 	t := &s.track
 	flags := r.b[offFlags]
+	s.stamp(r.b)
 	if other := t.flag ^ changedFlags; flags&other != 0 {
 		s.copyOut(r)
 		r.b[offFlags] &^= other
@@ -145,7 +151,7 @@ func (s *Store) copyFrozen(m uint64) {
 }
 
 func (s *Store) copyAlong(slots []uint64, home uint32, m uint64) {
-	tag, other, mask := m<<32&^refMask, s.track.flag^changedFlags, len(slots)-1
+	tag, other, mask := tagOf(m), s.track.flag^changedFlags, len(slots)-1
 	for i := int(home); slots[i&mask] != 0; i++ {
 		slot := slots[i&mask]
 		if slot&^refMask != tag || slot == tombstone {
