@@ -1,0 +1,466 @@
+package window_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/refundguard/refundguard/rules/window"
+)
+
+// newCold is a store that saves to a disk and reads from it, and counts how
+// often it does the latter.
+func newCold(spec window.Spec) (s *window.Store, d disk, fetches *int) {
+	s, d, fetches = window.New(spec), disk{}, new(int)
+	s.FetchWith(func(hash uint64, key string, each func([]byte) error) error {
+		*fetches++
+		return d.fetch(hash, key, each)
+	})
+	s.Track()
+	return s, d, fetches
+}
+
+func insertAt(s *window.Store, hash uint64, key string, at int64) {
+	s.Insert(hash, key, &window.Event{Time: at, ID: uint64(at), Present: 1, Values: []int64{at}, Name: fmt.Sprint("name ", at)})
+}
+
+// evictAll makes a whole round.
+func evictAll(s *window.Store, age int) {
+	for s.Evict(1000, age) {
+	}
+}
+
+func count(t *testing.T, s *window.Store, hash uint64, key string) int64 {
+	t.Helper()
+	k, ok := s.Find(hash, key)
+	if !ok {
+		t.Fatalf("%q is not in memory", key)
+	}
+	return pick(s, k, window.Span{From: -1, To: 1 << 40}).Count()
+}
+
+// A key goes when it was neither inserted to nor loaded for so many saves, and
+// no earlier.
+func TestEvictByAge(t *testing.T) {
+	for age := 1; age <= 6; age++ {
+		for _, touch := range []string{"insert", "insert to a long one", "load"} {
+			s, d, _ := newCold(window.Spec{Columns: 1})
+			n := int64(1)
+			if touch == "insert to a long one" {
+				n = 200
+			}
+			for i := range n {
+				insertAt(s, 1, "k", i)
+			}
+			d.save(s)
+			d.save(s)
+			if touch == "load" {
+				evictAll(s, 1)
+				if !s.IsCold(1, "k") {
+					t.Fatal("the key is still in memory")
+				}
+				if err := s.Load(1, "k"); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				insertAt(s, 1, "k", n)
+				n++
+			}
+			for saves := range age {
+				if evictAll(s, age); s.IsCold(1, "k") {
+					t.Fatalf("%s: gone after %d saves, of %d", touch, saves, age)
+				}
+				d.save(s)
+			}
+			if evictAll(s, age); !s.IsCold(1, "k") {
+				t.Fatalf("%s: still in memory after %d saves", touch, age)
+			}
+			if err := s.Load(1, "k"); err != nil {
+				t.Fatal(err)
+			}
+			if got := count(t, s, 1, "k"); got != n {
+				t.Fatalf("%s: %d events came back, want %d", touch, got, n)
+			}
+		}
+	}
+}
+
+// A key that is to be saved whole is, however long ago it was inserted to.
+func TestRewriteOfColdKey(t *testing.T) {
+	for _, cold := range []bool{false, true} {
+		s, d, _ := newCold(window.Spec{Columns: 1})
+		for i := range int64(100) {
+			insertAt(s, 1, "k", i)
+		}
+		d.save(s)
+		insertAt(s, 1, "k", 100)
+		d.save(s)
+		d.save(s)
+		if cold {
+			evictAll(s, 1)
+		}
+		if got := len(d["k"]); s.IsCold(1, "k") != cold || got != 2 {
+			t.Fatalf("cold: %v, saved in %d parts, want %v, 2", s.IsCold(1, "k"), got, cold)
+		}
+		s.Rewrite(1, "k")
+		evictAll(s, 1)
+		d.save(s)
+		if got := len(d["k"]); got != 1 {
+			t.Errorf("cold %v: saved in %d parts, want it whole", cold, got)
+		}
+		evictAll(s, 1)
+		if err := s.Load(1, "k"); err != nil || count(t, s, 1, "k") != 101 {
+			t.Errorf("cold %v: %d events came back (%v), want 101", cold, count(t, s, 1, "k"), err)
+		}
+	}
+}
+
+// While a save has more to give, and where nothing is tracked, nothing goes:
+// nobody has it on disk.
+func TestEvictAtTheWrongTime(t *testing.T) {
+	s, d, _ := newCold(window.Spec{Columns: 1})
+	for i := range int64(200) {
+		insertAt(s, uint64(i%2), fmt.Sprint("k", i%2), i)
+	}
+	s.Freeze()
+	if evictAll(s, 1); s.Cold() != 0 {
+		t.Fatalf("%d keys went before they were given", s.Cold())
+	}
+	changes, _ := s.Changes(nil, 9)
+	d.put(changes)
+	insertAt(s, 0, "k0", 200)
+	s.Freeze()
+	if evictAll(s, 1); s.Cold() != 0 {
+		t.Fatalf("%d keys went while an event was not given", s.Cold())
+	}
+	s.Untrack()
+	if evictAll(s, 1); s.Cold() != 0 {
+		t.Fatalf("%d keys went from a store that notes no changes", s.Cold())
+	}
+}
+
+// Keys of one hash have slots that can't be told apart; none is taken for
+// another.
+func TestColdKeysOfOneHash(t *testing.T) {
+	s, d, fetches := newCold(window.Spec{Columns: 1})
+	insertAt(s, 1, "a", 1)
+	insertAt(s, 1, "b", 1)
+	insertAt(s, 1, "b", 2)
+	d.save(s)
+	insertAt(s, 1, "hot", 1)
+	evictAll(s, 1)
+	check := func(when string, keys, cold, fetched int, are map[string]bool) {
+		t.Helper()
+		if s.Keys() != keys || s.Cold() != cold || *fetches != fetched || s.Err() != nil {
+			t.Fatalf("%s: %d keys, %d cold, %d fetches, %v, want %d, %d, %d", when, s.Keys(), s.Cold(), *fetches, s.Err(), keys, cold, fetched)
+		}
+		for key, want := range are {
+			if s.IsCold(1, key) != want {
+				t.Fatalf("%s: IsCold(%q) = %v", when, key, !want)
+			}
+		}
+	}
+	check("evicted", 3, 2, 0, map[string]bool{"a": true, "b": true, "never there": true, "hot": false})
+	if s.IsCold(2, "a") {
+		t.Fatal("a key of another hash is cold")
+	}
+
+	insertAt(s, 1, "hot", 2)
+	if err := s.Load(1, "hot"); err != nil {
+		t.Fatal(err)
+	}
+	check("a key in memory is not fetched", 3, 2, 0, nil)
+
+	if err := s.Load(1, "never there"); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Find(1, "never there"); ok {
+		t.Fatal("a key that was never there is found")
+	}
+	check("what is not there stays so", 3, 2, 1, map[string]bool{"never there": true})
+
+	insertAt(s, 1, "new", 7)
+	check("a new key has a slot of its own", 4, 2, 2, map[string]bool{"new": false, "a": true, "b": true})
+
+	other := window.New(window.Spec{Columns: 1})
+	other.Track()
+	insertAt(other, 1, "restored", 5)
+	whole := disk{}
+	whole.save(other)
+	if err := s.Restore(1, "restored", whole["restored"][0]); err != nil {
+		t.Fatal(err)
+	}
+	check("restored beside cold ones", 5, 2, 2, map[string]bool{"restored": false})
+
+	if err := s.Load(1, "b"); err != nil {
+		t.Fatal(err)
+	}
+	check("one is back", 5, 1, 3, map[string]bool{"b": false, "a": true})
+	insertAt(s, 1, "a", 2)
+	check("both are", 5, 0, 4, map[string]bool{"a": false, "never there": false})
+	for key, want := range map[string]int64{"a": 2, "b": 2, "hot": 2, "new": 1, "restored": 1} {
+		if got := count(t, s, 1, key); got != want {
+			t.Errorf("%q has %d events, want %d", key, got, want)
+		}
+	}
+}
+
+// The same while the table grows: a key in memory may be in the old part of the
+// table, and a cold slot of its bits in the new one.
+func TestColdKeysWhileTheTableGrows(t *testing.T) {
+	const keys, more = 768, 20 // the next key makes a table of 1,024 grow, 16 slots at a time
+	s, d, fetches := newCold(window.Spec{Columns: 1})
+	for i := range keys {
+		insertAt(s, uint64(i), fmt.Sprint("first ", i), 1)
+	}
+	for i := range more {
+		insertAt(s, uint64(i*keys/more), fmt.Sprint("second ", i), 1)
+	}
+	d.save(s)
+	for i := range keys {
+		insertAt(s, uint64(i), fmt.Sprint("first ", i), 2)
+	}
+	evictAll(s, 1)
+	if s.Cold() != more {
+		t.Fatalf("%d keys are cold, want %d", s.Cold(), more)
+	}
+	for round := range 2 {
+		for i := range more {
+			hash := uint64(i * keys / more)
+			if first := fmt.Sprint("first ", hash); s.IsCold(hash, first) {
+				t.Fatalf("%q is cold", first)
+			} else {
+				insertAt(s, hash, first, int64(3+round))
+			}
+			if second := fmt.Sprint("second ", i); !s.IsCold(hash, second) {
+				t.Fatalf("%q is not cold", second)
+			}
+		}
+		for i := range keys { // they move to the new part, or to one twice as large
+			insertAt(s, uint64(i), fmt.Sprint("third ", round, i), 1)
+		}
+	}
+	if err := s.Err(); err != nil {
+		t.Fatal(err)
+	}
+	*fetches = 0
+	for i := range more {
+		hash, key := uint64(i*keys/more), fmt.Sprint("second ", i)
+		if err := s.Load(hash, key); err != nil || count(t, s, hash, key) != 1 {
+			t.Fatalf("%q did not come back: %v", key, err)
+		}
+	}
+	if s.Cold() != 0 || *fetches != more || s.Keys() != 3*keys+more {
+		t.Fatalf("%d cold, %d fetches, %d keys", s.Cold(), *fetches, s.Keys())
+	}
+}
+
+// An error of the disk, and what can't have been saved, is told by whatever
+// asked for the key, and for good.
+func TestFetchFails(t *testing.T) {
+	torn := errors.New("torn")
+	var saved []byte
+	for _, c := range []struct {
+		name  string
+		fetch window.Fetch
+		want  error
+	}{
+		{"the disk fails", func(uint64, string, func([]byte) error) error { return torn }, torn},
+		{"it fails after a part", func(_ uint64, _ string, each func([]byte) error) error { return errors.Join(each(saved), torn) }, torn},
+		{"garbage", func(_ uint64, _ string, each func([]byte) error) error { return each([]byte{9}) }, window.ErrSaved},
+		{"nothing in a part", func(_ uint64, _ string, each func([]byte) error) error { return each(nil) }, window.ErrSaved},
+		{"half of it", func(_ uint64, _ string, each func([]byte) error) error { return each(saved[:len(saved)/2]) }, window.ErrSaved},
+		{"whole twice", func(_ uint64, _ string, each func([]byte) error) error { return errors.Join(each(saved), each(saved)) }, window.ErrSaved},
+		{"an error that is not passed on", func(_ uint64, _ string, each func([]byte) error) error {
+			_, _ = each([]byte{9}), each(saved)
+			return nil
+		}, window.ErrSaved},
+	} {
+		for _, ask := range []string{"Load", "Insert", "Rewrite"} {
+			s, d, _ := newCold(window.Spec{Columns: 1})
+			insertAt(s, 1, "k", 1)
+			insertAt(s, 2, "other", 1)
+			d.save(s)
+			saved = d["k"][0]
+			evictAll(s, 1)
+			fetched := 0
+			s.FetchWith(func(hash uint64, key string, each func([]byte) error) error {
+				fetched++
+				return c.fetch(hash, key, each)
+			})
+			switch ask {
+			case "Load":
+				if err := s.Load(1, "k"); !errors.Is(err, c.want) {
+					t.Errorf("%s: Load: %v, want %v", c.name, err, c.want)
+				}
+			case "Insert":
+				before := s.Events()
+				insertAt(s, 1, "k", 2)
+				if c.name == "the disk fails" && s.Events() != before {
+					t.Errorf("%s: the event was not dropped", c.name)
+				}
+			case "Rewrite":
+				s.Rewrite(1, "k")
+			}
+			if err := s.Err(); !errors.Is(err, c.want) {
+				t.Errorf("%s, %s: Err is %v, want %v", c.name, ask, err, c.want)
+			}
+			if err := s.Load(2, "other"); !errors.Is(err, c.want) || fetched != 1 {
+				t.Errorf("%s, %s: afterwards Load: %v, and %d fetches", c.name, ask, err, fetched)
+			}
+		}
+	}
+}
+
+func TestColdWithoutFetch(t *testing.T) {
+	for name, f := range map[string]func(s *window.Store){
+		"Evict":       func(s *window.Store) { s.Evict(1, 1) },
+		"RestoreCold": func(s *window.Store) { s.RestoreCold(1, "k") },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s without FetchWith did not panic", name)
+				}
+			}()
+			f(window.New(window.Spec{}))
+		}()
+	}
+}
+
+// Of keys that have gone, 8 bytes stay, and what the table has free; names,
+// texts and buckets go with them.
+func TestMemoryOfColdKeys(t *testing.T) {
+	for _, spec := range []window.Spec{
+		{Columns: 1},
+		{Columns: 1, Plain: 1, Texts: 1, Names: true, Exact: 1, Windows: []int64{1000}, Horizon: 1000},
+	} {
+		s, d, _ := newCold(spec)
+		k := newNames(90_000) // the table is 2^17 slots
+		e := &window.Event{Present: 1, Values: make([]int64, 1)}
+		for i, key := range k.key {
+			for range 3 {
+				e.Time, e.ID = e.Time+1, e.ID+1
+				e.Name = fmt.Sprint("name ", e.ID)
+				if e.Values[0] = int64(i); spec.Texts != 0 {
+					e.Values[0] = s.Intern(fmt.Sprint("text ", e.ID))
+				}
+				s.Insert(k.hash[i], key, e)
+			}
+		}
+		d.save(s)
+		before := s.Bytes()
+		evictAll(s, 1)
+		if s.Cold() != len(k.key) || s.Keys() != len(k.key) || s.Events() != 0 {
+			t.Fatalf("%d of %d keys are cold, with %d events in memory", s.Cold(), s.Keys(), s.Events())
+		}
+		per := float64(s.Bytes()) / float64(len(k.key))
+		t.Logf("%.1f bytes a key, %.1f before", per, float64(before)/float64(len(k.key)))
+		if per >= 20 {
+			t.Errorf("%+v: %.1f bytes a key", spec, per)
+		}
+		for i, key := range k.key {
+			if err := s.Load(k.hash[i], key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := s.Bytes(); got > before*11/10 {
+			t.Errorf("%+v: %d bytes when all are back, %d before", spec, got, before)
+		}
+	}
+}
+
+// A round goes over all slots, however few a call looks at.
+func TestEvictGoesRound(t *testing.T) {
+	s, d, _ := newCold(window.Spec{Columns: 1})
+	for i := range uint64(1000) {
+		insertAt(s, i, fmt.Sprint(i), 1)
+	}
+	d.save(s)
+	calls, cold := 1, 0
+	for s.Evict(100, 1) {
+		calls++
+		if s.Cold() > cold+100 {
+			t.Fatalf("%d keys went in a call that looks at 100 slots", s.Cold()-cold)
+		}
+		cold = s.Cold()
+	}
+	if s.Cold() != 1000 || calls < 10 {
+		t.Fatalf("%d of 1,000 keys went in %d calls", s.Cold(), calls)
+	}
+	for i := range uint64(1000) {
+		insertAt(s, i, fmt.Sprint(i), 2)
+	}
+	d.save(s)
+	if evictAll(s, 1); s.Cold() != 1000 {
+		t.Fatalf("%d keys went in the next round", s.Cold())
+	}
+}
+
+// A text that was interned for an event outlives the events of its key that
+// come and go while it is loaded.
+func TestTextOfAnEventThatLoadsItsKey(t *testing.T) {
+	for n := range int64(60) { // one of these makes room while it is loaded
+		s, d, _ := newCold(window.Spec{Columns: 1, Plain: 1, Texts: 1, Horizon: 10})
+		for i := range n + 1 {
+			e := &window.Event{Time: i, ID: uint64(i), Present: 1, Values: []int64{s.Intern(fmt.Sprint("text ", i))}}
+			s.Insert(1, "k", e)
+		}
+		d.save(s)
+		evictAll(s, 1)
+		for _, load := range []bool{true, false} {
+			e := &window.Event{Time: n + 1, ID: uint64(n + 1), Present: 1, Values: []int64{s.Intern("text 0")}}
+			if load {
+				if err := s.Load(1, "k"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Insert(1, "k", e)
+			if got := s.Text(e.Values[0]); got != "text 0" {
+				t.Fatalf("after %d events, load %v: the text is %q", n, load, got)
+			}
+			if load { // once more, without
+				s2, d2, _ := newCold(window.Spec{Columns: 1, Plain: 1, Texts: 1, Horizon: 10})
+				d2["k"] = d["k"]
+				s2.RestoreCold(1, "k")
+				s = s2
+			}
+		}
+	}
+}
+
+// Many readers while nobody writes; the race detector watches. Asking for what
+// is not in memory takes none.
+func TestConcurrentReadersOfColdKeys(t *testing.T) {
+	s, d, _ := newCold(window.Spec{Columns: 1})
+	for i := range uint64(1000) {
+		insertAt(s, i, fmt.Sprint(i), 1)
+	}
+	d.save(s)
+	for i := range uint64(500) {
+		insertAt(s, i, fmt.Sprint(i), 2)
+	}
+	evictAll(s, 1)
+	want := s.AppendCanonical(nil)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range uint64(2000) {
+				key := fmt.Sprint(i)
+				_, found := s.Find(i, key)
+				if cold := s.IsCold(i, key); found != (i < 500) || cold != (i >= 500 && i < 1000) {
+					t.Errorf("key %s: found %v, cold %v", key, found, cold)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if !bytes.Equal(s.AppendCanonical(nil), want) {
+		t.Error("readers changed the store")
+	}
+	if n := testing.AllocsPerRun(100, func() { s.IsCold(700, "700"); s.Find(700, "700"); s.IsCold(5000, "5000") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
