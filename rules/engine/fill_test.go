@@ -41,6 +41,7 @@ type machine struct {
 	e        *engine.Engine
 	decoders []*event.Decoder
 	past     map[*engine.Item]engine.Decided // the journal
+	seen     int64                           // of the next item
 }
 
 func newMachine(t *rapid.T, schema *event.Schema, set *rules.Set, workers, exact int) *machine {
@@ -58,7 +59,7 @@ func newSmallMachine(t *rapid.T, schema *event.Schema, set *rules.Set, workers, 
 }
 
 func (m *machine) item(r row) *engine.Item {
-	it := &engine.Item{}
+	it := &engine.Item{Seen: m.seen}
 	if r.refund {
 		it.Stream = 1
 	}

@@ -307,8 +307,11 @@ type windowRestore struct {
 	cold  bool     // as one that stays on disk
 }
 
+// lookEvery is after how many keys the room is looked at.
+var lookEvery = 1024
+
 func (r *windowRestore) next(hash uint64, name string) {
-	if r.keys++; r.keys%1024 == 0 && !r.full {
+	if r.keys++; r.keys%lookEvery == 0 && !r.full {
 		r.full = r.others+r.to.Bytes() > r.most
 	}
 	r.hash, r.key, r.old, r.begun, r.cold = hash, append(r.key[:0], name...), r.old[:0], false, r.full
