@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -195,8 +196,7 @@ func (r *held) drained() {
 	})
 }
 
-// damage does something to one file of a folder, that is neither locked nor in
-// use.
+// damage does something to one file of a folder. In use, it may be gone by then.
 func damage(t *testing.T, r *rand.Rand, dir string) string {
 	var files []string
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -207,6 +207,9 @@ func damage(t *testing.T, r *rand.Rand, dir string) string {
 	})
 	path := files[r.IntN(len(files))]
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "nothing"
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +253,7 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 			want := once.results()
 
 			w := newStateWorld(t)
-			w.cfg.State.Dir, w.cfg.State.SaveInterval = filepath.Join(t.TempDir(), "state"), 10*time.Millisecond
+			w.cfg.State.Dir, w.cfg.State.SaveInterval, w.cfg.State.Memory = filepath.Join(t.TempDir(), "state"), 10*time.Millisecond, int64(seed%2)
 			snapshots := []string{}
 			for i, b := range batches {
 				in := w.run()
@@ -260,6 +263,9 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 				snap := filepath.Join(t.TempDir(), fmt.Sprint("snap", i))
 				if err := os.CopyFS(snap, os.DirFS(w.cfg.State.Dir)); err == nil {
 					snapshots = append(snapshots, snap)
+				}
+				if sc.r.IntN(3) == 0 {
+					t.Log("while it is used, damaged is", damage(t, sc.r, w.cfg.State.Dir))
 				}
 				w.produce(b[len(b)/2:])
 				w.settle(in)

@@ -33,7 +33,7 @@ const configuration = `kafka: {seed_brokers: ["%s"]}
 rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
 engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: 0s}
-state: {dir: "%s", save_interval: 200ms}
+state: {dir: "%s", save_interval: 200ms, memory: 100kB}
 http: {listen: "127.0.0.1:0"}
 `
 

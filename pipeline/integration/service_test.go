@@ -127,7 +127,7 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config := pipeline.DefaultConfig()
 	config.Rules.Dir = s.Rules
 	config.Streams = map[string]pipeline.StreamConfig{"refunds": {DecideFrom: s.DecideFrom}}
-	config.State.Dir, config.State.SaveInterval = s.State, 50*time.Millisecond
+	config.State.Dir, config.State.SaveInterval, config.State.Memory = s.State, 50*time.Millisecond, 1
 	config.Engine.BufferRecords, config.Engine.TakeoverAfter = 256, s.TakeoverAfter
 	config.Engine.CommitInterval = 5 * time.Millisecond
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition

@@ -117,6 +117,7 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 	s.cfg = pipeline.DefaultConfig()
 	s.cfg.Rules.Dir = "rules"
 	s.cfg.State.Dir, s.cfg.State.SaveInterval = stateDir, []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second}[s.rng.IntN(3)]
+	s.cfg.State.Memory = []int64{0, 1, 100_000}[s.rng.IntN(3)]
 	s.cfg.Engine.Workers = 1 + s.rng.IntN(3)
 	s.cfg.Engine.TakeoverAfter = []time.Duration{0, 0, 3 * time.Second}[s.rng.IntN(3)]
 	s.cfg.Engine.BufferRecords = []int{256, 16384}[s.rng.IntN(2)]

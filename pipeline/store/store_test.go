@@ -38,8 +38,23 @@ func content(s *store.Store) (map[string]string, error) {
 		all[string(key)] += "|" + string(part)
 		return nil
 	})
+	for key, want := range all {
+		got := ""
+		getErr := s.Get([]byte(key), func(part []byte) error {
+			got += "|" + string(part)
+			return nil
+		})
+		if err == nil && key != "meta" && (getErr != nil || got != want) {
+			err = fmt.Errorf("%w: %s alone is %q (%w), among all %q", errOther, key, got, getErr, want)
+		}
+	}
+	if e := s.Get([]byte("there is none"), func([]byte) error { return errOther }); err == nil {
+		err = e
+	}
 	return all, err
 }
+
+var errOther = errors.New("Get and Scan tell different things")
 
 // save makes the n-th of some changes, and the same of want.
 func save(t *testing.T, s *store.Store, n int, want map[string]string) {
@@ -51,6 +66,12 @@ func save(t *testing.T, s *store.Store, n int, want map[string]string) {
 			t.Fatal(err)
 		}
 		maps.DeleteFunc(want, func(k, _ string) bool { return k >= "k00" && k < "k05" })
+	}
+	if n%3 == 1 {
+		if err := v.Delete([]byte("k07")); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, "k07")
 	}
 	for range 20 {
 		key, value := fmt.Sprintf("k%02d", r.IntN(40)), strings.Repeat(fmt.Sprint(n), r.IntN(2000))

@@ -82,6 +82,7 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 		MemoryPerKey: float64(stats.Bytes) / float64(stats.Keys), DiskPerKey: float64(st.Size()) / float64(stats.Keys)}
 	back := engine.New(engine.Config{Schema: schema, Workers: runtime.GOMAXPROCS(0)}, set)
 	defer back.Close()
+	back.KeepOnDisk(st)
 	watch := o.start() // a profile is of loading
 	start, cpu := watch.wall, watch.cpu
 	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st); err != nil {
