@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -189,7 +190,7 @@ func (s *Store) goBack() error {
 var errSome = errors.New("there is something")
 
 func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
-	return &pebble.Options{
+	o := &pebble.Options{
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatNewest,
 		CacheSize:                   64 << 20, // what has left the engine's memory is read through it
@@ -204,6 +205,10 @@ func options(log *slog.Logger, stuck *gaveUp) *pebble.Options {
 			},
 		},
 	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
 }
 
 // quietly tells of errors in the background, each once until there is another. It
