@@ -33,9 +33,9 @@
 //
 // # Layout
 //
-//	table.cur  ┌──────────────┬───┬──────────────┬────   8 bytes a slot
-//	           │ tag 24 ref 40│   │ tag 24 ref 40│
-//	           └──────────┬───┴───┴──────────────┴────
+//	table.cur  ┌────────────────┬───┬───────────────────┬────   8 bytes a slot
+//	           │ tag 24 0 ref 39│   │ tag 24 1 0 hash 32│
+//	           └──────────┬─────┴───┴───────────────────┴────
 //	                      ▼
 //	slab       ┌────────┬───────┬───────┬───────┬────   blocks of one size class
 //	           │ record │ free  │ record│ record│
@@ -70,6 +70,31 @@
 // entry of the span up to the second currency in it; Distinct looks at each.
 // All else takes two searches. An event that comes late moves those after it in
 // its key.
+//
+// # Cold keys
+//
+// A store that is saved (Track, Freeze, Changes) need not hold all keys in
+// memory. Evict lets go of those that have not been inserted to for some saves:
+// they are cold. An Insert brings its key back from where it was saved (Fetch);
+// who asks for a key calls Load before, which writes, where IsCold, which does
+// not, says so. To Find, Select, Range and AppendCanonical, a cold key is not
+// there.
+//
+// Nothing stays of a cold key but its slot: the 24 bits of the hash that all
+// slots have, the mark, 7 bits that are 0, and the 32 bits of the hash which a
+// record keeps for its slot and by which the table places it when it grows. Keys
+// that agree in those 56 bits have cold slots that can't be told apart, and need
+// not be: there is one for each. A key in memory goes before any of them. For
+// one that is not, Fetch decides: if it finds something, one of the slots
+// becomes the key's; if not, the key is new to the store. So one in 2^56 keys
+// that were never there is fetched in vain for each that is cold, and more only
+// if somebody makes hashes collide.
+//
+// A key may go if all of it is in saves that are over. Its flag of change does
+// not tell that of long records, whose events are saved one by one: three bits
+// of a record's flags say after how many calls of Freeze, modulo 8, its last
+// insert or load was. Of a key that goes, records, buckets, names and texts are
+// given back, and slabs of which no block is left, but for one a size class.
 //
 // # Measured
 //
