@@ -128,6 +128,12 @@
 // A name (Spec.Names) or a text takes 52 bytes and its own, once, however many
 // events have it.
 //
+// A cold key takes 11 to 21 bytes, as full as the table is (32 for a moment after
+// it doubled): 90,000 keys 11.7 bytes each, 101 with three events in memory.
+// Among a million cold keys, in no order, on a busy machine: to find that a key
+// is not there 190 to 240 ns (IsCold or Find), that it is cold 300 to 340, Load
+// from a map 2,100 to 2,600, Evict 230 to 270 a key.
+//
 // None allocates, but for a new bucket, name or text. Memory, all included: a key of one event 73 bytes (65 without
 // a column), another event of it 16 to 21 (14 without). 10 million keys are 69
 // bytes each; the longest insert among them took under a millisecond, when the
