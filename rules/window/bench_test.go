@@ -212,3 +212,82 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkColdKeys asks a store of a million keys that are not in memory for
+// others and for these, in no order, and brings them back, with a map for disk
+// and an event each.
+func BenchmarkColdKeys(b *testing.B) {
+	const keys = 1 << 20
+	k := newNames(2 * keys)
+	spec := window.Spec{Columns: 1}
+	one := window.New(spec)
+	one.Track()
+	one.Insert(k.hash[0], k.key[0], benchEvent())
+	d := disk{}
+	d.save(one)
+	saved := d[k.key[0]][0]
+	for _, key := range k.key[:keys] {
+		d[key] = [][]byte{saved}
+	}
+	cold := func() *window.Store {
+		s := window.New(spec)
+		s.FetchWith(d.fetch)
+		for i := range keys {
+			s.RestoreCold(k.hash[i], k.key[i])
+		}
+		return s
+	}
+	s := cold()
+	b.Logf("%.1f bytes a key", float64(s.Bytes())/keys)
+	for _, c := range []struct {
+		name string
+		from int
+		f    func(i int) bool
+		want bool
+	}{
+		{"IsCold/not there", keys, func(i int) bool { return s.IsCold(k.hash[i], k.key[i]) }, false},
+		{"Find/not there", keys, func(i int) bool { _, ok := s.Find(k.hash[i], k.key[i]); return ok }, false},
+		{"IsCold", 0, func(i int) bool { return s.IsCold(k.hash[i], k.key[i]) }, true},
+		{"Find", 0, func(i int) bool { _, ok := s.Find(k.hash[i], k.key[i]); return ok }, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				if at := c.from + i*0x9e3779b1%keys; c.f(at) != c.want {
+					b.Fatalf("%s of %q: %v", c.name, k.key[at], !c.want)
+				}
+			}
+		})
+	}
+	b.Run("Load", func(b *testing.B) {
+		s := cold()
+		b.ResetTimer()
+		for i := range b.N {
+			if s.Cold() == 0 {
+				b.StopTimer()
+				s = cold()
+				b.StartTimer()
+			}
+			if err := s.Load(k.hash[i*0x9e3779b1%keys], k.key[i*0x9e3779b1%keys]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Evict", func(b *testing.B) {
+		s.Track()
+		for i := 0; i < b.N; {
+			b.StopTimer()
+			n := min(b.N-i, keys)
+			for j := range n {
+				if err := s.Load(k.hash[j], k.key[j]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s.Freeze()
+			i += n
+			b.StartTimer()
+			for s.Evict(1<<16, 1) {
+			}
+		}
+	})
+}

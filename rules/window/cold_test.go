@@ -45,12 +45,9 @@ func count(t *testing.T, s *window.Store, hash uint64, key string) int64 {
 // no earlier.
 func TestEvictByAge(t *testing.T) {
 	for age := 1; age <= 6; age++ {
-		for _, touch := range []string{"insert", "insert to a long one", "load"} {
+		for _, touch := range []string{"insert", "insert to a long one", "load", "insert of a new key"} {
 			s, d, _ := newCold(window.Spec{Columns: 1})
-			n := int64(1)
-			if touch == "insert to a long one" {
-				n = 200
-			}
+			n := map[string]int64{"insert": 1, "load": 1, "insert to a long one": 200}[touch]
 			for i := range n {
 				insertAt(s, 1, "k", i)
 			}
@@ -61,6 +58,14 @@ func TestEvictByAge(t *testing.T) {
 				if !s.IsCold(1, "k") {
 					t.Fatal("the key is still in memory")
 				}
+				if err := s.Load(1, "k"); err != nil {
+					t.Fatal(err)
+				}
+				s.Freeze()
+				if changes, more := s.Changes(nil, 1); len(changes) > 0 || more {
+					t.Fatal("a load is to be saved")
+				}
+				evictAll(s, 1)
 				if err := s.Load(1, "k"); err != nil {
 					t.Fatal(err)
 				}
@@ -402,30 +407,23 @@ func TestEvictGoesRound(t *testing.T) {
 // A text that was interned for an event outlives the events of its key that
 // come and go while it is loaded.
 func TestTextOfAnEventThatLoadsItsKey(t *testing.T) {
-	for n := range int64(60) { // one of these makes room while it is loaded
-		s, d, _ := newCold(window.Spec{Columns: 1, Plain: 1, Texts: 1, Horizon: 10})
-		for i := range n + 1 {
-			e := &window.Event{Time: i, ID: uint64(i), Present: 1, Values: []int64{s.Intern(fmt.Sprint("text ", i))}}
-			s.Insert(1, "k", e)
-		}
-		d.save(s)
-		evictAll(s, 1)
+	for n := range int64(60) { // some of these make room while they are loaded
 		for _, load := range []bool{true, false} {
-			e := &window.Event{Time: n + 1, ID: uint64(n + 1), Present: 1, Values: []int64{s.Intern("text 0")}}
+			s, d, _ := newCold(window.Spec{Columns: 1, Plain: 1, Texts: 1, Horizon: 10})
+			for i := range n + 1 {
+				s.Insert(1, "k", &window.Event{Time: i, ID: uint64(i), Present: 1, Values: []int64{s.Intern(fmt.Sprint("text ", i))}})
+			}
+			d.save(s)
+			evictAll(s, 1)
+			v := s.Intern("text 0")
 			if load {
 				if err := s.Load(1, "k"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			s.Insert(1, "k", e)
-			if got := s.Text(e.Values[0]); got != "text 0" {
+			s.Insert(1, "k", &window.Event{Time: n + 1, ID: uint64(n + 1), Present: 1, Values: []int64{v}})
+			if got := s.Text(v); got != "text 0" {
 				t.Fatalf("after %d events, load %v: the text is %q", n, load, got)
-			}
-			if load { // once more, without
-				s2, d2, _ := newCold(window.Spec{Columns: 1, Plain: 1, Texts: 1, Horizon: 10})
-				d2["k"] = d["k"]
-				s2.RestoreCold(1, "k")
-				s = s2
 			}
 		}
 	}

@@ -33,9 +33,9 @@
 //
 // # Layout
 //
-//	table.cur  ┌──────────────┬───┬──────────────┬────   8 bytes a slot
-//	           │ tag 24 ref 40│   │ tag 24 ref 40│
-//	           └──────────┬───┴───┴──────────────┴────
+//	table.cur  ┌────────────────┬───┬───────────────────┬────   8 bytes a slot
+//	           │ tag 24 0 ref 39│   │ tag 24 1 0 hash 32│
+//	           └──────────┬─────┴───┴───────────────────┴────
 //	                      ▼
 //	slab       ┌────────┬───────┬───────┬───────┬────   blocks of one size class
 //	           │ record │ free  │ record│ record│
@@ -71,6 +71,31 @@
 // All else takes two searches. An event that comes late moves those after it in
 // its key.
 //
+// # Cold keys
+//
+// A store that is saved (Track, Freeze, Changes) need not hold all keys in
+// memory. Evict lets go of those that have not been inserted to for some saves:
+// they are cold. An Insert brings its key back from where it was saved (Fetch);
+// who asks for a key calls Load before, which writes, where IsCold, which does
+// not, says so. To Find, Select, Range and AppendCanonical, a cold key is not
+// there.
+//
+// Nothing stays of a cold key but its slot: the 24 bits of the hash that all
+// slots have, the mark, 7 bits that are 0, and the 32 bits of the hash which a
+// record keeps for its slot and by which the table places it when it grows. Keys
+// that agree in those 56 bits have cold slots that can't be told apart, and need
+// not be: there is one for each. A key in memory goes before any of them. For
+// one that is not, Fetch decides: if it finds something, one of the slots
+// becomes the key's; if not, the key is new to the store. So one in 2^56 keys
+// that were never there is fetched in vain for each that is cold, and more only
+// if somebody makes hashes collide.
+//
+// A key may go if all of it is in saves that are over. Its flag of change does
+// not tell that of long records, whose events are saved one by one: three bits
+// of a record's flags say after how many calls of Freeze, modulo 8, its last
+// insert or load was. Of a key that goes, records, buckets, names and texts are
+// given back, and slabs of which no block is left, but for one a size class.
+//
 // # Measured
 //
 //	go test -run '^$' -bench . ./rules/window
@@ -102,6 +127,12 @@
 //
 // A name (Spec.Names) or a text takes 52 bytes and its own, once, however many
 // events have it.
+//
+// A cold key takes 11 to 21 bytes, as full as the table is (32 for a moment after
+// it doubled): 90,000 keys 11.7 bytes each, 101 with three events in memory.
+// Among a million cold keys, in no order, on a busy machine: to find that a key
+// is not there 190 to 240 ns (IsCold or Find), that it is cold 300 to 340, Load
+// from a map 2,100 to 2,600, Evict 230 to 270 a key.
 //
 // None allocates, but for a new bucket, name or text. Memory, all included: a key of one event 73 bytes (65 without
 // a column), another event of it 16 to 21 (14 without). 10 million keys are 69

@@ -2,6 +2,7 @@ package window_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -133,9 +134,18 @@ func FuzzRestore(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which int, value []byte) {
 		spec := specs[uint(which)%uint(len(specs))]
-		s := window.New(spec)
-		if s.Restore(1, "k", value) != nil {
+		s, cold := window.New(spec), window.New(spec)
+		cold.FetchWith(disk{"k": {value}}.fetch)
+		cold.RestoreCold(1, "k")
+		err := s.Restore(1, "k", value)
+		if loaded := cold.Load(1, "k"); errors.Is(loaded, window.ErrSaved) != (err != nil) {
+			t.Fatalf("Restore says %v, Load %v", err, loaded)
+		}
+		if err != nil {
 			return
+		}
+		if !bytes.Equal(cold.AppendCanonical(nil), s.AppendCanonical(nil)) {
+			t.Fatal("what was loaded differs from what was restored")
 		}
 		s.Track()
 		s.Insert(1, "k", &window.Event{Time: 1 << 40, ID: 7, Values: make([]int64, 2)})
