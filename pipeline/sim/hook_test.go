@@ -198,9 +198,10 @@ const evicted = 2*time.Minute + 6*time.Second
 // became of its connection. kfake gives none to one whose connection ended while
 // it waited for others to join, so that it keeps its partitions for ever.
 func (h *hook) evict() {
-	cl, err := kgo.NewClient(h.s.options(h.s.checker)...)
+	s := h.s
+	cl, err := kgo.NewClient(s.options(s.checker)...)
 	if err != nil {
-		h.s.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer cl.Close()
 	described, err := kadm.NewClient(cl).DescribeGroups(context.Background(), group)
@@ -211,7 +212,7 @@ func (h *hook) evict() {
 	leave.Group = group
 	for _, m := range described[group].Members {
 		if m.ClientHost != h.host.name {
-			h.s.say("the group still has %s, of %s", m.MemberID, m.ClientHost)
+			s.say("the group still has %s, of %s", m.MemberID, m.ClientHost)
 			member := kmsg.NewLeaveGroupRequestMember()
 			member.MemberID = m.MemberID
 			leave.Members = append(leave.Members, member)
@@ -220,8 +221,9 @@ func (h *hook) evict() {
 	if len(leave.Members) == 0 {
 		return
 	}
+	s.result.Evicted += len(leave.Members)
 	if _, err := leave.RequestWith(context.Background(), cl); err != nil {
-		h.s.say("taking members out of the group: %v", err)
+		s.say("taking members out of the group: %v", err)
 	}
 }
 
