@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
@@ -20,7 +22,8 @@ import (
 type hook struct {
 	s    *sim
 	mu   sync.Mutex
-	host *host
+	n    int   // starts
+	host *host // of the last of them
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -84,13 +87,14 @@ func (h *hook) take(id string) {
 // start runs the sink.
 func (h *hook) start() {
 	s := h.s
-	h.host = s.net.host("hook", s.lag)
+	h.n++
+	h.host = s.net.host(fmt.Sprintf("hook%d", h.n), s.lag)
 	sink, err := webhook.New(webhook.Config{{Name: "soc", URL: "http://" + receiverAt + "/", Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		Timeout: 2 * time.Second, Retries: []time.Duration{time.Second, 3 * time.Second},
 		// Five that are refused in a row look like a receiver that is down.
 		GiveUpAfter: 20 * time.Minute}},
 		webhook.Deps{Options: append(s.options(h.host), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(time.Second)),
-			AlertsTopic: "alerts", DeadLettersTopic: "dead-letters", Logger: slog.New(slog.NewTextHandler(s.log.of("hook"), nil))}.WithDial(h.host.dial))
+			AlertsTopic: "alerts", DeadLettersTopic: "dead-letters", Logger: slog.New(slog.NewTextHandler(s.log.of(h.host.name), nil))}.WithDial(h.host.dial))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -148,10 +152,15 @@ func (h *hook) fail() {
 // have been taken, or to be a dead letter.
 func (h *hook) drain() {
 	s := h.s
-	for deadline := time.Now().Add(12 * time.Hour); !h.passed(); time.Sleep(2 * time.Second) {
-		if time.Now().After(deadline) {
+	began := time.Now()
+	for ; !h.passed(); time.Sleep(2 * time.Second) {
+		took := time.Since(began)
+		if took > 12*time.Hour {
 			s.t.Errorf("12 hours after all faults have healed, webhooks are behind")
 			break
+		}
+		if took > evicted {
+			h.evict()
 		}
 	}
 	h.stop()
@@ -178,6 +187,44 @@ func (h *hook) drain() {
 		}
 	}
 	s.result.Alerts, s.result.Undelivered = len(alerts), len(dead)
+}
+
+// evicted is when a broker has no member any more that died before all healed:
+// one rebalance later (a minute for its joins, one for its syncs), and a session.
+const evicted = 2*time.Minute + 6*time.Second
+
+// evict has the members of the sink's earlier lives leave the group. A broker
+// does it: each member has a session from the end of a rebalance on, whatever
+// became of its connection. kfake gives none to one whose connection ended while
+// it waited for others to join, so that it keeps its partitions for ever.
+func (h *hook) evict() {
+	s := h.s
+	cl, err := kgo.NewClient(s.options(s.checker)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cl.Close()
+	described, err := kadm.NewClient(cl).DescribeGroups(context.Background(), group)
+	if err != nil {
+		return // the next time
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, m := range described[group].Members {
+		if m.ClientHost != h.host.name {
+			s.say("the group still has %s, of %s", m.MemberID, m.ClientHost)
+			member := kmsg.NewLeaveGroupRequestMember()
+			member.MemberID = m.MemberID
+			leave.Members = append(leave.Members, member)
+		}
+	}
+	if len(leave.Members) == 0 {
+		return
+	}
+	s.result.Evicted += len(leave.Members)
+	if _, err := leave.RequestWith(context.Background(), cl); err != nil {
+		s.say("taking members out of the group: %v", err)
+	}
 }
 
 // passed reports whether nothing of the topic is left to the group.

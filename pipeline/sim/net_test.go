@@ -313,8 +313,13 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (c *conn) LocalAddr() net.Addr  { return address(c.link.host.name) }
-func (c *conn) RemoteAddr() net.Addr { return address(c.link.address) }
+func (c *conn) LocalAddr() net.Addr  { return c.link.ends()[c.sends] }
+func (c *conn) RemoteAddr() net.Addr { return c.link.ends()[1-c.sends] }
+
+// ends are the addresses of who sends in each direction.
+func (l *link) ends() [2]address {
+	return [2]address{toBroker: address(l.host.name), toHost: address(l.address)}
+}
 
 type address string
 

@@ -59,6 +59,7 @@ func (r *report) text() string {
 		sum.Starts += one.Starts
 		sum.GaveWay += one.GaveWay
 		sum.Frames += one.Frames
+		sum.Evicted += one.Evicted
 		sum.Lost += one.Lost
 		sum.Doubled += one.Doubled
 		if one.Certain {
@@ -94,5 +95,6 @@ func (r *report) text() string {
 	fmt.Fprintf(&b, "- %d records written, %d refunds decided; %d instances gave way to another.\n", sum.Records, sum.Decisions, sum.GaveWay)
 	fmt.Fprintf(&b, "- In %d seeds the model knew every decision; in the other %d partitions could be left out, and %d decisions were degraded.\n",
 		certain, len(r.results)-certain, sum.Degraded)
+	fmt.Fprintf(&b, "- %d members of the webhook sink's group were kept by kfake, and evicted by the simulation.\n", sum.Evicted)
 	return b.String()
 }

@@ -67,6 +67,7 @@ type result struct {
 	Frames      int64          `json:"frames"`
 	Alerts      int            `json:"alerts"`      // that webhooks were to deliver
 	Undelivered int            `json:"undelivered"` // of them, dead letters
+	Evicted     int            `json:"evicted"`     // members that kfake kept, see hook.evict
 	Lost        int            `json:"lost"`
 	Doubled     int            `json:"doubled"`
 	Certain     bool           `json:"certain"`
