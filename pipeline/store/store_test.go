@@ -45,7 +45,7 @@ func content(s *store.Store) (map[string]string, error) {
 			return nil
 		})
 		if err == nil && key != "meta" && (getErr != nil || got != want) {
-			err = fmt.Errorf("%w: %s alone is %q (%w), among all %q", errOther, key, got, getErr, want)
+			err = fmt.Errorf("%w: of %s, Get tells %q (%w), Scan %q", errOther, key, got, getErr, want)
 		}
 	}
 	if e := s.Get([]byte("there is none"), func([]byte) error { return errOther }); err == nil {
@@ -54,7 +54,7 @@ func content(s *store.Store) (map[string]string, error) {
 	return all, err
 }
 
-var errOther = errors.New("Get and Scan tell different things")
+var errOther = errors.New("not the same")
 
 // save makes the n-th of some changes, and the same of want.
 func save(t *testing.T, s *store.Store, n int, want map[string]string) {

@@ -159,7 +159,6 @@ type updates struct {
 	all    []update // number - 1
 	free   int32    // the first number that is free, which has the next one; 0: none
 	toSave []toSave
-	copied int // of toSave, by the save that is under way
 }
 
 // toSave is an update that isn't saved; hash is of its transaction's id.
