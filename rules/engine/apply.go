@@ -72,7 +72,10 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 		v := ev.Vals[e.slots.txStatus]
 		u.status, u.index = sh.originals.keys.add([]byte(v.Str)), v.Num
 	}
-	sh.updates.add(x, u)
+	sh.updates.chain(&x.val, u)
+	if e.tracking {
+		sh.updates.toSave = append(sh.updates.toSave, toSave{x.hash, x.val.updates})
+	}
 	return Update
 }
 

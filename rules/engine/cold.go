@@ -68,9 +68,9 @@ func (e *Engine) Err() error {
 	return errors.Join(errs...)
 }
 
-// bringBack has the keys in memory that the decisions on items ask for. owner is
-// the worker that decides an item.
-func (e *Engine) bringBack(which int, items []*Item, owner func(*Item) int) {
+// bringBack has the keys in memory that what is due of items asks for. It reports
+// whether there are others.
+func (e *Engine) bringBack(which int, items []*Item) bool {
 	cold := 0
 	for _, s := range e.stores {
 		for _, w := range s.shards {
@@ -78,19 +78,14 @@ func (e *Engine) bringBack(which int, items []*Item, owner func(*Item) int) {
 		}
 	}
 	if cold == 0 {
-		return
+		return false
 	}
 	e.parallel(len(items), func(w int) {
 		wk := e.workers[w]
 		wk.reset()
-		for _, it := range items {
-			if owner(it) != w {
-				continue
-			}
-			in := rules.Input{Event: &it.Event}
-			if which == onRefunds {
-				in.Original = e.original(wk, it)
-			}
+		for _, i := range wk.due {
+			in := e.input(wk, which, items[i])
+			items[i].refunded = in.Refunded
 			e.askFor(wk, which, &in)
 		}
 	})
@@ -102,15 +97,17 @@ func (e *Engine) bringBack(which int, items []*Item, owner func(*Item) int) {
 			}
 		}
 	})
+	return true
 }
 
-// askFor sends the keys that are not in memory to their owners.
-func (e *Engine) askFor(wk *worker, which int, in *rules.Input) {
+// askFor sends the keys that are not in memory to their owners, and reports
+// whether there are such.
+func (e *Engine) askFor(wk *worker, which int, in *rules.Input) (some bool) {
 	p := &e.plans[which]
 	keys := wk.evals[which].Begin(in)
-	for _, f := range p.finds {
+	for i, f := range p.finds {
 		k := keys[f.lookup]
-		if k.Nil {
+		if k.Nil || e.shed && !p.live.finds[i] {
 			continue
 		}
 		hash := xxh3.Hash(k.Bytes)
@@ -120,6 +117,8 @@ func (e *Engine) askFor(wk *worker, which int, in *rules.Input) {
 			wk.scratch = append(wk.scratch, k.Bytes...)
 			key := unsafe.String(unsafe.SliceData(wk.scratch[start:]), len(k.Bytes))
 			wk.out[to] = append(wk.out[to], op{store: f.store, hash: hash, key: key})
+			some = true
 		}
 	}
+	return some
 }

@@ -30,21 +30,39 @@ func (e *Engine) Decide(items []*Item, emit Emit) {
 	if len(items) == 0 {
 		return
 	}
-	e.bringBack(onRefunds, items, e.reservation)
+	e.share(items, e.reservation)
+	e.parallel(len(items), func(w int) {
+		slices.SortStableFunc(e.workers[w].due, func(a, b int32) int {
+			x, y := items[a], items[b]
+			return cmp.Or(cmp.Compare(x.Event.Time, y.Event.Time), cmp.Compare(x.Event.ID(), y.Event.ID()))
+		})
+	})
+	for left := len(items); left > 0; {
+		asked := e.bringBack(onRefunds, items)
+		e.parallel(left, func(w int) {
+			wk := e.workers[w]
+			n := 0
+			for n < len(wk.due) && e.decide(w, items, int(wk.due[n]), asked, emit) {
+				n++
+			}
+			wk.due = append(wk.due[:0], wk.due[n:]...)
+		})
+		left = 0
+		for _, wk := range e.workers {
+			left += len(wk.due)
+		}
+	}
+}
+
+// share notes in each worker which items are its own.
+func (e *Engine) share(items []*Item, owner func(*Item) int) {
 	e.parallel(len(items), func(w int) {
 		wk := e.workers[w]
 		wk.due = wk.due[:0]
 		for i, it := range items {
-			if e.reservation(it) == w {
+			if owner(it) == w {
 				wk.due = append(wk.due, int32(i))
 			}
-		}
-		slices.SortStableFunc(wk.due, func(a, b int32) int {
-			x, y := items[a], items[b]
-			return cmp.Or(cmp.Compare(x.Event.Time, y.Event.Time), cmp.Compare(x.Event.ID(), y.Event.ID()))
-		})
-		for _, i := range wk.due {
-			e.decide(w, items[i], func(d *event.Decision, res *rules.Result) { emit(w, int(i), d, res) })
 		}
 	})
 }
@@ -57,9 +75,14 @@ func (e *Engine) reservation(it *Item) int {
 	return e.owner(it.id)
 }
 
-func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Result)) {
-	wk := e.workers[w]
-	in := rules.Input{Event: &it.Event, Original: e.original(wk, it), Refunded: e.reservedFor(it)}
+// decide reports whether it did: not where a key hangs on what was refunded, which
+// has changed since it was asked for, and is not in memory.
+func (e *Engine) decide(w int, items []*Item, i int, asked bool, emit Emit) bool {
+	wk, it := e.workers[w], items[i]
+	in := e.input(wk, onRefunds, it)
+	if asked && in.Refunded != it.refunded && e.askFor(wk, onRefunds, &in) {
+		return false
+	}
 	d := &wk.decision
 	e.lookUp(wk, onRefunds, &in, it.id)
 	d.Warming = e.warming(d.Warming[:0], onRefunds, it.Event.Time)
@@ -74,10 +97,20 @@ func (e *Engine) decide(w int, it *Item, emit func(*event.Decision, *rules.Resul
 		e.reserve(it)
 	}
 	e.describe(wk, it, in.Original, res)
-	emit(d, res) // which may hold an approval, after all
+	emit(w, i, d, res) // which may hold an approval, after all
 	if e.derived.any() {
 		wk.decided = append(wk.decided, derived{it, Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: slices.Clone(res.Hits)}})
 	}
+	return true
+}
+
+// input is what the rules of a plan see of an item.
+func (e *Engine) input(wk *worker, which int, it *Item) rules.Input {
+	in := rules.Input{Event: &it.Event}
+	if which == onRefunds {
+		in.Original, in.Refunded = e.original(wk, it), e.reservedFor(it)
+	}
+	return in
 }
 
 // reservedFor is what is already refunded of the transaction that a refund

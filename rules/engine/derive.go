@@ -171,20 +171,19 @@ func (e *Engine) Evaluate(items []*Item, emit func(w, i int, res *rules.Result))
 	if len(items) == 0 || !e.Evaluates() {
 		return
 	}
-	owner := func(it *Item) int { return e.owner(it.id) }
-	e.bringBack(onTransactions, items, owner)
+	e.share(items, func(it *Item) int { return e.owner(it.id) })
+	e.bringBack(onTransactions, items)
 	e.parallel(len(items), func(w int) {
-		for i, it := range items {
-			if owner(it) == w {
-				e.evaluate(w, it, func(res *rules.Result) { emit(w, i, res) })
-			}
+		for _, i := range e.workers[w].due {
+			e.evaluate(w, items[i], func(res *rules.Result) { emit(w, int(i), res) })
 		}
 	})
 }
 
 func (e *Engine) evaluate(w int, it *Item, emit func(*rules.Result)) {
 	wk := e.workers[w]
-	e.lookUp(wk, onTransactions, &rules.Input{Event: &it.Event}, it.id)
+	in := e.input(wk, onTransactions, it)
+	e.lookUp(wk, onTransactions, &in, it.id)
 	res := wk.evals[onTransactions].Run(false)
 	if len(e.derived.hits.stores) > 0 {
 		// Only live hits are recorded anywhere (as alerts), and so can be told

@@ -60,6 +60,8 @@ type Item struct {
 
 	content uint64 // hash of the record's bytes
 	id      uint64 // hash of the event's id
+
+	refunded rules.Refunded // with which bringBack asked for keys
 }
 
 // Prepare computes what Apply needs of a record's bytes. It may run on any
@@ -143,7 +145,7 @@ type shard struct {
 	ids       []*table[uint64] // by stream, content hash; nil for transactions
 	refunded  *table[reserved]
 	moved     map[string]int64 // refund id -> Event.Time, where that isn't occurred_at; of ids in memory
-	filling   bool             // what Fill was given is marked
+	filled    map[uint64]bool  // updates that Fill was given; nil: it was given nothing
 
 	changed []uint64 // hashes of what changed in refunded since the last save
 	gone    [][]byte // keys of what is saved and forgotten

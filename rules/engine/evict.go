@@ -39,7 +39,8 @@ type evictable interface {
 type (
 	idTable struct {
 		*table[uint64]
-		sh *shard
+		sh      *shard
+		refunds bool
 	}
 	originalTable struct {
 		*table[original]
@@ -54,7 +55,7 @@ func (t idTable) evictSegment(segment int, before uint32, expired uint16) {
 	t.evict(segment, before, expired, fate[uint64]{
 		stays: func(*entry[uint64]) bool { return false },
 		leaves: func(x *entry[uint64]) {
-			if len(t.sh.moved) > 0 {
+			if t.refunds && len(t.sh.moved) > 0 {
 				delete(t.sh.moved, t.keys.str(x.key))
 			}
 		},
@@ -96,7 +97,7 @@ func (e *Engine) tables(sh *shard) (tables []evictable, streams []int) {
 		if stream == e.transactions {
 			tables = append(tables, originalTable{sh.originals, sh})
 		} else {
-			tables = append(tables, idTable{t, sh})
+			tables = append(tables, idTable{t, sh, stream == e.refunds})
 		}
 		streams = append(streams, stream)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -14,7 +15,8 @@ import (
 //   - A record that was applied is the event of its id, or an update, if the
 //     tables of ids say so: the same tables that told it apart when it was
 //     applied. No record below the offsets of the reload is new to them.
-//   - Each event is entered once: it is marked in those tables. (Windows keep the
+//   - Each event is entered once: it is marked in those tables, updates beside
+//     them. (Windows keep the
 //     events of a busy key in buckets, and don't know one from another there.)
 //   - A filling that was not finished is worth nothing. Its stores are made anew
 //     by the next SetRules.
@@ -41,9 +43,9 @@ func (e *Engine) Fill(items []*Item) {
 	e.parallel(len(items), func(w int) {
 		wk, sh := e.workers[w], e.shards[w]
 		wk.reset()
-		if !sh.filling {
+		if sh.filled == nil {
 			sh.unmark()
-			sh.filling = true
+			sh.filled = map[uint64]bool{}
 		}
 		for _, it := range items {
 			if it == nil || e.owner(it.id) != w {
@@ -75,43 +77,54 @@ func (e *Engine) fillable(wk *worker, stores []int) []int {
 	return wk.fill
 }
 
-// known tells what a record was when it was applied.
+// known tells what a record was when it was applied. What has left memory stays
+// where it is: all that was ever applied passes by here.
 func (e *Engine) known(sh *shard, it *Item) Fate {
 	ev := &it.Event
-	if it.Stream != e.transactions {
-		content, slot, ok := sh.ids[it.Stream].peek(it.id, ev.ID())
-		if !ok || content != it.content {
-			return Conflict
-		}
-		if it.Stream == e.refunds {
-			// Equal bytes are equal events, but for the time of those stamped in
-			// the future, which was their record's.
-			t, moved := sh.moved[ev.ID()]
-			if moved && t != ev.Time || !moved && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num {
-				return Duplicate
-			}
-		}
-		return first(slot, slotMark, Fresh)
+	if it.Stream == e.transactions {
+		return sh.knownPayment(it)
 	}
-	o, slot, ok := sh.originals.peek(it.id, ev.ID())
+	refund := it.Stream == e.refunds
+	t, moved := sh.moved[ev.ID()]
+	content, slot, ok := sh.ids[it.Stream].peek(it.id, ev.ID(), func(value []byte) (content uint64, err error) {
+		content, t, moved, err = decodeID(value, refund)
+		return content, err
+	})
+	switch {
+	case !ok || content != it.content:
+		return Conflict
+	// Equal bytes are equal events, but for the time of those stamped in the
+	// future, which was their record's.
+	case refund && (moved && t != ev.Time || !moved && ev.Time != ev.Vals[ev.Stream.TimeSlot()].Num):
+		return Duplicate
+	}
+	return first(slot, slotMark, Fresh)
+}
+
+func (sh *shard) knownPayment(it *Item) Fate {
+	t, id := sh.originals, it.Event.ID()
+	o, slot, ok := t.peek(it.id, id, func(value []byte) (original, error) {
+		o, _, err := readOriginal(value)
+		return o, err
+	})
 	switch {
 	case !ok:
 		return Conflict
 	case o.content == it.content:
 		return first(slot, slotMark, Fresh)
+	case *slot&coldSlot != 0:
+		ok = t.has(binary.LittleEndian.AppendUint64(updateKey(t.stream, uint16(*slot), it.id, id), it.content), id)
+	default:
+		ok = sh.updates.find(&o, it.content) != nil
 	}
-	x := sh.originals.get(it.id, ev.ID()) // with its updates in memory, which are marked there
-	if x == nil {
+	update := it.id ^ it.content
+	if !ok {
 		return Conflict
 	}
-	u := sh.updates.find(&x.val, it.content)
-	switch {
-	case u == nil:
-		return Conflict
-	case u.marked:
+	if sh.filled[update] {
 		return Duplicate
 	}
-	u.marked = true
+	sh.filled[update] = true
 	return Update
 }
 
@@ -159,6 +172,9 @@ const mostEarly = 5 * 60_000
 func (e *Engine) GiveUp() {
 	for _, s := range e.stores {
 		s.filling = false
+	}
+	for _, sh := range e.shards {
+		sh.filled = nil
 	}
 }
 

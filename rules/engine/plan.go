@@ -94,7 +94,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 		}
 	}
 	for _, sh := range e.shards {
-		sh.filling = false
+		sh.filled = nil
 	}
 	e.set, e.stores, e.eviction = set, nil, nil
 	at := make([][]int, len(set.Series)) // by series, its stores

@@ -23,6 +23,9 @@ func (e *Engine) Track() {
 // Untrack ends that, for good.
 func (e *Engine) Untrack() {
 	e.tracking, e.eviction = false, nil
+	for _, sh := range e.shards {
+		sh.updates.toSave, sh.changed = nil, nil
+	}
 	for _, s := range e.stores {
 		for _, w := range s.shards {
 			w.Untrack()

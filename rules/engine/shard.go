@@ -45,14 +45,11 @@ func (e *Engine) newShard() *shard {
 	return sh
 }
 
-// unmark forgets what Fill marked.
+// unmark takes the marks of Fill away.
 func (sh *shard) unmark() {
 	sh.originals.unmark()
 	for _, t := range sh.ids {
 		t.unmark()
-	}
-	for i := range sh.updates.all {
-		sh.updates.all[i].marked = false
 	}
 }
 
@@ -117,7 +114,7 @@ func (sh *shard) decodeOriginal(name string, day uint16, hash uint64, value []by
 	}
 	t := sh.originals
 	o.packed = t.keys.add(packed)
-	lo := append(appendKey(nil, kindUpdate, dayGroup(t.stream, day), hash), name...)
+	lo := updateKey(t.stream, day, hash, name)
 	hi := append(append([]byte{}, lo...), 255, 255, 255, 255, 255, 255, 255, 255, 255)
 	err = t.saved.Scan(lo, hi, func(key, value []byte) error {
 		if len(key) != len(lo)+8 {
@@ -126,6 +123,12 @@ func (sh *shard) decodeOriginal(name string, day uint16, hash uint64, value []by
 		return sh.restoreUpdate(&o, key[len(lo):], value)
 	})
 	return o, err
+}
+
+// updateKey is what is saved of a transaction's updates under, but for their
+// content.
+func updateKey(stream int, day uint16, hash uint64, name string) []byte {
+	return append(appendKey(nil, kindUpdate, dayGroup(stream, day), hash), name...)
 }
 
 // restoreUpdate enters a saved update of a transaction.
@@ -151,7 +154,6 @@ type update struct {
 	status  ref // empty: the record had none
 	next    int32
 	saved   bool // or in the save that is under way
-	marked  bool // by Fill
 }
 
 // updates keeps the updates of a shard's transactions in chains, by number.
@@ -197,12 +199,6 @@ func (us *updates) chain(o *original, u update) {
 	}
 	us.all = append(us.all, u)
 	o.updates = int32(len(us.all))
-}
-
-// add enters a new update, to be saved.
-func (us *updates) add(x *entry[original], u update) {
-	us.chain(&x.val, u)
-	us.toSave = append(us.toSave, toSave{x.hash, x.val.updates})
 }
 
 // release frees all of a transaction's.

@@ -29,7 +29,7 @@ type table[V any] struct {
 
 	kind   byte // in what is saved
 	stream int
-	decode func(name string, day uint16, hash uint64, value []byte) (V, error)
+	decode func(name string, day uint16, hash uint64, value []byte) (V, error) // of an entry that comes back
 }
 
 const tableSegments = 256
@@ -94,19 +94,42 @@ func (t *table[V]) insert(s *segment[V], e entry[V], key string) *entry[V] {
 	return &s.entries[len(s.entries)-1]
 }
 
-// peek is get, but what has left stays where it is. slot can be marked.
-func (t *table[V]) peek(hash uint64, key string) (v V, slot *uint64, ok bool) {
+// peek is get, but what has left stays where it is, and is only decoded. slot can
+// be marked.
+func (t *table[V]) peek(hash uint64, key string, decode func(value []byte) (V, error)) (v V, slot *uint64, ok bool) {
 	s := &t.segments[hash%tableSegments]
 	at, cold := s.find(&t.keys, hash, key)
-	switch {
-	case at >= 0:
-		return s.entries[uint32(s.slots[at])-1].val, &s.slots[at], true
-	case cold:
-		if at, _, v, ok = t.read(s, hash, key); ok {
+	if at < 0 && cold {
+		if at, _, ok = t.read(s, hash, key, func(_ uint16, value []byte) (err error) {
+			v, err = decode(value)
+			return err
+		}); !ok {
+			return v, nil, false
+		}
+		if s.alone(at, hash) {
 			return v, &s.slots[at], true
 		}
+		// The slot may be another key's as well: in memory it has one of its own.
+		if t.load(s, hash, key) == nil {
+			return v, nil, false
+		}
+		at, _ = s.find(&t.keys, hash, key)
 	}
-	return v, nil, false
+	if at < 0 {
+		return v, nil, false
+	}
+	return s.entries[uint32(s.slots[at])-1].val, &s.slots[at], true
+}
+
+// alone reports whether no other slot of what has left is like this one.
+func (s *segment[V]) alone(at int, hash uint64) bool {
+	mask := uint64(len(s.slots) - 1)
+	for i := hash >> 10 & mask; s.slots[i] != 0; i = (i + 1) & mask {
+		if int(i) != at && s.slots[i]&^slotMark == s.slots[at]&^slotMark {
+			return false
+		}
+	}
+	return true
 }
 
 // find is the slot of a key that is in memory, else -1 and whether it may have
@@ -181,32 +204,55 @@ func (s *segment[V]) link(home, slot uint64) {
 	s.used++
 }
 
-// read looks a key that may have left up in what is saved. Of several days the
-// last counts. at is its slot.
-func (t *table[V]) read(s *segment[V], hash uint64, key string) (at int, day uint16, v V, ok bool) {
-	mask := uint64(len(s.slots) - 1)
-	for i := hash >> 10 & mask; s.slots[i] != 0 && t.err == nil; i = (i + 1) & mask {
-		slot := s.slots[i]
-		if slot&coldSlot == 0 || slot&coldTag != tagOf(hash) || ok && uint16(slot) <= day {
-			continue
+// read looks a key that may have left up in what is saved, on the latest of the
+// days that it may be of: of several the last counts. at is its slot.
+func (t *table[V]) read(s *segment[V], hash uint64, key string, decode func(day uint16, value []byte) error) (at int, day uint16, ok bool) {
+	for below := 1 << dayBits; t.err == nil && !ok; below = int(day) {
+		if at = s.last(hash, below); at < 0 {
+			return at, 0, false
 		}
-		name := append(appendKey(nil, t.kind, dayGroup(t.stream, uint16(slot)), hash), key...)
-		err := t.saved.Get(name, func(part []byte) (err error) {
-			at, day, ok = int(i), uint16(slot), true
-			v, err = t.decode(key, day, hash, part)
-			return err
+		day = uint16(s.slots[at])
+		name := append(appendKey(nil, t.kind, dayGroup(t.stream, day), hash), key...)
+		err := t.saved.Get(name, func(part []byte) error {
+			ok = true
+			return decode(day, part)
 		})
 		if err != nil {
 			t.err = fmt.Errorf("reading %q back: %w", key, err)
 		}
 	}
-	return at, day, v, ok && t.err == nil
+	return at, day, ok && t.err == nil
+}
+
+// has reports whether there is a key in what is saved, for the entry of a name.
+func (t *table[V]) has(key []byte, name string) (ok bool) {
+	if err := t.saved.Get(key, func([]byte) error { ok = true; return nil }); err != nil && t.err == nil {
+		t.err = fmt.Errorf("reading %q back: %w", name, err)
+	}
+	return ok
+}
+
+// last is the slot that may be of a key that has left, of the latest day before
+// one; -1: there is none.
+func (s *segment[V]) last(hash uint64, below int) int {
+	at, mask := -1, uint64(len(s.slots)-1)
+	for i := hash >> 10 & mask; s.slots[i] != 0; i = (i + 1) & mask {
+		slot := s.slots[i]
+		if slot&coldSlot != 0 && slot&coldTag == tagOf(hash) && int(uint16(slot)) < below && (at < 0 || uint16(slot) > uint16(s.slots[at])) {
+			at = int(i)
+		}
+	}
+	return at
 }
 
 // load brings an entry back that has left.
 func (t *table[V]) load(s *segment[V], hash uint64, key string) *entry[V] {
 	name := t.keys.add([]byte(key)) // the first of what it has there
-	at, day, v, ok := t.read(s, hash, key)
+	var v V
+	at, day, ok := t.read(s, hash, key, func(day uint16, value []byte) (err error) {
+		v, err = t.decode(key, day, hash, value)
+		return err
+	})
 	if !ok {
 		return nil
 	}

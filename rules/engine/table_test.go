@@ -24,12 +24,14 @@ func (m savedMap) Get(key []byte, each func(part []byte) error) error {
 func (m savedMap) Scan(_, _ []byte, _ func(key, part []byte) error) error { return nil }
 
 func newIDs(disk Saved) *table[uint64] {
-	return &table[uint64]{kind: kindID, stream: 1, saved: disk, decode: func(_ string, _ uint16, _ uint64, v []byte) (uint64, error) {
-		if len(v) != 8 {
-			return 0, ErrSaved
-		}
-		return binary.LittleEndian.Uint64(v), nil
-	}}
+	return &table[uint64]{kind: kindID, stream: 1, saved: disk, decode: func(_ string, _ uint16, _ uint64, v []byte) (uint64, error) { return decodeContent(v) }}
+}
+
+func decodeContent(v []byte) (uint64, error) {
+	if len(v) != 8 {
+		return 0, ErrSaved
+	}
+	return binary.LittleEndian.Uint64(v), nil
 }
 
 // A table gives what was put, whatever has left since and however hashes
@@ -71,7 +73,7 @@ func TestTableAndAMap(t *testing.T) {
 				}
 			}
 			k, h := key()
-			v, _, ok := tb.peek(h, k)
+			v, _, ok := tb.peek(h, k, decodeContent)
 			if have := model[k]; ok && (have == nil || v != have.value) || !ok && have != nil && have.day >= expired {
 				t.Fatalf("%s: %d, %v, want %+v", k, v, ok, have)
 			}
