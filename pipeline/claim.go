@@ -52,8 +52,9 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 	return nil
 }
 
-// shown waits until readers see a progress that was answered as committed. It is
-// a client's first transaction, and of those one was seen that wasn't there.
+// shown waits until readers see a progress that was answered as committed: what
+// follows takes the name there for its own. That an answer was wrong has
+// happened (connect.EndTransaction), and then the session starts over.
 func (s *session) shown(ctx context.Context, p *progress) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()

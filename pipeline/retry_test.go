@@ -168,9 +168,8 @@ func TestFencedWithoutASuccessor(t *testing.T) {
 	r.whole(in, 2)
 }
 
-// An epoch that was sent again counts when readers see it, not when the cluster
-// says so: franz-go answers that a transaction is ended where it thinks that it
-// never began.
+// An epoch that was sent again counts when readers see it, not when it is
+// answered as committed.
 func TestReviewACommitThatIsNotThere(t *testing.T) {
 	r := newHeld(t, 1, 1)
 	in := r.run()
