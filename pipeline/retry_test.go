@@ -170,7 +170,7 @@ func TestFencedWithoutASuccessor(t *testing.T) {
 
 // An epoch that was sent again counts when readers see it, not when it is
 // answered as committed.
-func TestReviewACommitThatIsNotThere(t *testing.T) {
+func TestACommitThatIsNotThere(t *testing.T) {
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("before", "", "ann", "1", 0))
