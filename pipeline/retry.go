@@ -64,7 +64,7 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 			return err
 		}
 	}
-	if err := s.stillOurs(ctx, p); err != nil {
+	if err := s.stillOurs(ctx, failed); err != nil {
 		return err
 	}
 	// The client's own view of the transaction may be wrong by now. A new one
@@ -95,15 +95,6 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 		return err
 	}
 	return s.shown(ctx, p)
-}
-
-// stillOurs refuses to take the transactional.id back from a successor.
-func (s *session) stillOurs(ctx context.Context, p *progress) error {
-	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-	if err == nil && last != nil && last.Writer != s.cfg.writer && last.Writer != s.seen {
-		return replacedBy(last.Writer, fmt.Errorf("epoch %d is not committed", p.Epoch))
-	}
-	return err
 }
 
 // renewProducer replaces the client that has the transactional.id. Its
