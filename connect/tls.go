@@ -1,5 +1,6 @@
 // Package connect holds what every connection of the program is configured
-// with: addresses, certificates, and secrets that stand in files.
+// with: addresses, certificates, and secrets that stand in files; and how a
+// transaction ends.
 package connect
 
 import (

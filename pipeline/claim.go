@@ -18,22 +18,23 @@ import (
 // session claims the progress before it works, by writing its name, and one
 // that is told that it was replaced looks whose name is there.
 
-// notReplaced refuses to take the transactional.id back from an instance that
-// claimed the progress after one of this process's sessions. The name that was
-// there before that session's claim says nothing: the cluster acknowledges a
-// commit before readers see it.
-func (s *session) notReplaced(ctx context.Context) error {
-	if s.cfg.succeeded == nil {
+// replaced tells that another instance has claimed the progress since this one
+// did. The name that was there before the claim says nothing: the cluster
+// acknowledges a commit before readers see it.
+func (s *session) replaced(last *progress, cause error) error {
+	if last == nil || last.Writer.Instance == s.cfg.writer.Instance || last.Writer == s.seen {
 		return nil
 	}
+	return replacedBy(last.Writer, cause)
+}
+
+// stillOurs refuses to take the transactional.id back from a successor.
+func (s *session) stillOurs(ctx context.Context, cause error) error {
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-	if err == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != *s.cfg.succeeded {
-		return replacedBy(last.Writer, nil)
+	if err != nil {
+		return err
 	}
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil // see nothingGone
-	}
-	return err
+	return s.replaced(last, cause)
 }
 
 // claim writes the last progress again, in the name of this session.
@@ -52,19 +53,19 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 	return nil
 }
 
-// shown waits until readers see a progress that was answered as committed. It is
-// a client's first transaction, and of those one was seen that wasn't there.
+// shown waits until readers see a progress that was answered as committed: what
+// follows takes the name there for its own. That an answer was wrong has
+// happened (connect.EndTransaction), and then the session starts over.
 func (s *session) shown(ctx context.Context, p *progress) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	for {
 		last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-		switch {
-		case err != nil || last == nil:
-		case last.Writer == p.Writer && last.Epoch == p.Epoch:
+		if err == nil && last != nil && last.Writer == p.Writer && last.Epoch == p.Epoch {
 			return nil
-		case last.Writer != p.Writer && last.Writer != s.seen:
-			return replacedBy(last.Writer, fmt.Errorf("epoch %d is not to be seen", p.Epoch))
+		}
+		if err := s.replaced(last, fmt.Errorf("epoch %d is not to be seen", p.Epoch)); err != nil {
+			return err
 		}
 		if sleep(ctx, 20*time.Millisecond) != nil {
 			return fmt.Errorf("epoch %d was answered as committed, and readers don't see it", p.Epoch)
@@ -88,9 +89,8 @@ func (s *session) contest(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	for {
-		last, readErr := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-		if readErr == nil && last != nil && last.Writer.Instance != s.cfg.writer.Instance && last.Writer != s.seen {
-			return replacedBy(last.Writer, err)
+		if lost := s.stillOurs(ctx, err); errors.Is(lost, ErrFenced) {
+			return lost
 		}
 		if sleep(ctx, 100*time.Millisecond) != nil {
 			return err

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/connect"
 )
 
 // epoch is what one Kafka transaction writes.
@@ -89,7 +91,7 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := promise.Err(); err != nil {
 		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}
-	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := connect.EndTransaction(ctx, s.producer, kgo.TryCommit, records...); err != nil {
 		return fmt.Errorf("committing an epoch: %w", producerError(err))
 	}
 	return nil

@@ -3,12 +3,15 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -122,5 +125,55 @@ rules:
 	r.until("it is decided", func() bool { return in.Balance().Read == 3 })
 	if got := r.warming()["journal"]; !strings.Contains(got, hits) {
 		t.Errorf("without the journal: warming %q", got)
+	}
+}
+
+// Outputs that lose their records below a producer that goes on cost it
+// nothing, even where the broker has started again since.
+func TestOutputsEmptiedBelowTheProducer(t *testing.T) {
+	for name, between := range map[string]func(*kafkatest.Cluster){
+		"the broker stays":      func(*kafkatest.Cluster) {},
+		"the broker is stopped": func(c *kafkatest.Cluster) { c.Stop(); c.Restart() },
+		"the broker is killed":  func(c *kafkatest.Cluster) { c.Kill(); c.Restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, testRules)
+			w.cfg.Streams["refunds"] = streamFrom("earliest")
+			adm := kadm.NewClient(w.cluster.Client())
+			in := w.start()
+			paid := map[int64]string{} // a kill brings back what was deleted just before
+			look := func() {
+				for _, r := range w.cluster.ReadCommitted("refunds-approved") {
+					paid[r.Offset] = header(r, "refundguard-decision-id")
+				}
+			}
+			for round := range int64(3) {
+				for i := range 5 {
+					w.send("refunds", 0, refund(fmt.Sprint(round, "-", i), "", fmt.Sprint("c", round, i), "10", time.Hour))
+				}
+				w.passed(in, 5*(round+1))
+				look()
+				ends, err := adm.ListEndOffsets(t.Context(), "refunds-approved", "refund-decisions", "refund-status", "refundguard-progress")
+				if err == nil {
+					_, err = adm.DeleteRecords(t.Context(), ends.Offsets())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				between(w.cluster)
+			}
+			w.send("refunds", 0, refund("last", "", "bob", "10", time.Hour))
+			if b := w.passed(in, 16); b.Approved != 16 {
+				t.Errorf("balance %+v", b)
+			}
+			if err := in.end(); err != nil {
+				t.Error(err)
+			}
+			look()
+			ids := slices.Compact(slices.Sorted(maps.Values(paid)))
+			if len(paid) != 16 || len(ids) != 16 {
+				t.Errorf("%d records pay %d refunds, want 16 and 16", len(paid), len(ids))
+			}
+		})
 	}
 }

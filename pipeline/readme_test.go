@@ -18,7 +18,7 @@ func TestTheTableOfErrorsNamesTests(t *testing.T) {
 	_, table, _ := strings.Cut(string(readme), "## What each error does")
 	table, _, _ = strings.Cut(table, "\n## ")
 	source := ""
-	for _, pattern := range []string{"*_test.go", "store/*_test.go", "../cmd/refundguard/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "store/*_test.go", "../cmd/refundguard/*_test.go", "../connect/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)

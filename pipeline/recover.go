@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
@@ -173,10 +174,14 @@ type recovery struct {
 }
 
 // fence makes all that a predecessor still sends fail, and aborts a transaction
-// that it left open (KIP-98).
+// that it left open (KIP-98). A predecessor that came after this process's last
+// session is left alone.
 func (s *session) fence(ctx context.Context) error {
-	if err := s.notReplaced(ctx); err != nil {
-		return err
+	if s.cfg.succeeded != nil {
+		s.seen = *s.cfg.succeeded
+		if err := s.stillOurs(ctx, nil); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // see nothingGone
+			return err
+		}
 	}
 	if _, _, err := s.producer.ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking the transactional.id %q: %w", s.txnID, producerError(err))

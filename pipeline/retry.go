@@ -64,7 +64,7 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 			return err
 		}
 	}
-	if err := s.stillOurs(ctx, p); err != nil {
+	if err := s.stillOurs(ctx, failed); err != nil {
 		return err
 	}
 	// The client's own view of the transaction may be wrong by now. A new one
@@ -84,8 +84,8 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 	case last.Epoch == p.Epoch:
 		return nil // only the answer was lost
 	case last.Epoch != p.Epoch-1:
-		// The one before was answered as committed, and isn't: seen of the first
-		// transaction of a client. What it held must not be left out.
+		// The one before was answered as committed, and isn't. What it held must
+		// not be left out.
 		return fmt.Errorf("%w: epoch %d is the last that is committed, and %d was taken for it", errWorldChanged, last.Epoch, p.Epoch-1)
 	}
 	for _, r := range records {
@@ -94,16 +94,7 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 	if err := s.transact(ctx, records); err != nil {
 		return err
 	}
-	return s.shown(ctx, p) // it was the first transaction of a client, too
-}
-
-// stillOurs refuses to take the transactional.id back from a successor.
-func (s *session) stillOurs(ctx context.Context, p *progress) error {
-	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
-	if err == nil && last != nil && last.Writer != s.cfg.writer && last.Writer != s.seen {
-		return replacedBy(last.Writer, fmt.Errorf("epoch %d is not committed", p.Epoch))
-	}
-	return err
+	return s.shown(ctx, p)
 }
 
 // renewProducer replaces the client that has the transactional.id. Its

@@ -168,10 +168,9 @@ func TestFencedWithoutASuccessor(t *testing.T) {
 	r.whole(in, 2)
 }
 
-// An epoch that was sent again counts when readers see it, not when the cluster
-// says so: franz-go answers that a transaction is ended where it thinks that it
-// never began.
-func TestReviewACommitThatIsNotThere(t *testing.T) {
+// An epoch that was sent again counts when readers see it, not when it is
+// answered as committed.
+func TestACommitThatIsNotThere(t *testing.T) {
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("before", "", "ann", "1", 0))

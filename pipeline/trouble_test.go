@@ -53,7 +53,7 @@ var troubles = []trouble{
 	{name: "write-fails", begin: faulty(3, kerr.UnknownServerError, decisions, kmsg.Produce)},
 	{name: "write-policy", begin: lasting(kerr.PolicyViolation, decisions, kmsg.Produce), shows: "POLICY_VIOLATION"},
 	{name: "write-record", begin: lasting(kerr.InvalidRecord, decisions, kmsg.Produce), shows: "INVALID_RECORD"},
-	{name: "write-order", begin: once(kerr.OutOfOrderSequenceNumber, decisions, kmsg.Produce)},
+	{name: "write-order", begin: lasting(kerr.OutOfOrderSequenceNumber, decisions, kmsg.Produce), shows: "OUT_OF_ORDER_SEQUENCE_NUMBER"},
 	{name: "write-epoch", begin: once(kerr.InvalidProducerEpoch, decisions, kmsg.Produce)},
 	{name: "write-fenced", begin: once(kerr.ProducerFenced, decisions, kmsg.Produce)},
 	{name: "write-mapping", begin: once(kerr.InvalidProducerIDMapping, decisions, kmsg.Produce)},

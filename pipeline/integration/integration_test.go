@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
@@ -75,7 +76,7 @@ func (s *scene) feed(share float64) {
 			err = cl.ProduceSync(s.Context(), records...).FirstErr()
 		}
 		if err == nil {
-			err = cl.EndTransaction(s.Context(), end)
+			err = connect.EndTransaction(s.Context(), cl, end, records...)
 		}
 		if err != nil {
 			s.Fatalf("feed: %v", err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/connect"
 )
 
 func TestWhatWasProducedIsRead(t *testing.T) {
@@ -41,10 +43,11 @@ func TestReadCommittedLeavesOutWhatIsNot(t *testing.T) {
 		if err := cl.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		if err := cl.ProduceSync(ctx, kgo.StringRecord(value)).FirstErr(); err != nil {
+		record := kgo.StringRecord(value)
+		if err := cl.ProduceSync(ctx, record).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
-		if err := cl.EndTransaction(ctx, end); err != nil {
+		if err := connect.EndTransaction(ctx, cl, end, record); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafka"
@@ -272,7 +273,7 @@ func (s *sim) inTransaction(cl *kgo.Client, step []*kgo.Record) error {
 		if err := cl.ProduceSync(ctx, copies...).FirstErr(); err != nil {
 			return err
 		}
-		if err := cl.EndTransaction(ctx, commit); err != nil {
+		if err := connect.EndTransaction(ctx, cl, commit, copies...); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/sinks"
 )
 
@@ -115,7 +116,7 @@ func (p *partition) bury(ctx context.Context, letter *kgo.Record, next kgo.Epoch
 	if err == nil {
 		err = p.commitWithin(ctx, client, id, epoch, next)
 	}
-	return fail("write", errors.Join(err, client.EndTransaction(ctx, kgo.TransactionEndTry(err == nil))))
+	return fail("write", errors.Join(err, connect.EndTransaction(ctx, client, kgo.TransactionEndTry(err == nil), letter)))
 }
 
 func (p *partition) transactionalID() string {

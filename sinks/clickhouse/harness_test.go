@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
@@ -259,7 +260,7 @@ func (w *world) transaction(end kgo.TransactionEndTry, records ...*kgo.Record) {
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := client.EndTransaction(ctx, end); err != nil {
+	if err := connect.EndTransaction(ctx, client, end, records...); err != nil {
 		w.t.Fatal(err)
 	}
 }

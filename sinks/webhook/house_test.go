@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
@@ -152,14 +153,16 @@ func (h *house) produceRaw(end kgo.TransactionEndTry, values ...[]byte) {
 	if err := h.writer.BeginTransaction(); err != nil {
 		h.t.Fatal(err)
 	}
+	var written []*kgo.Record
 	for i, v := range values {
 		r := &kgo.Record{Topic: "alerts", Key: fmt.Append(nil, i), Value: v, Partition: int32(i) % partitions,
 			Headers: []kgo.RecordHeader{{Key: "own", Value: []byte("header")}}}
 		if err := h.writer.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 			h.t.Fatal(err)
 		}
+		written = append(written, r)
 	}
-	if err := h.writer.EndTransaction(context.Background(), end); err != nil {
+	if err := connect.EndTransaction(context.Background(), h.writer, end, written...); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/connect"
 )
 
 // The ledger is what a run's verdict hangs on: it must find a refund that has no
@@ -36,12 +38,14 @@ func TestTheLedgerFindsWhatIsLostAndDoubled(t *testing.T) {
 		if err := cl.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
+		var records []*kgo.Record
 		for _, id := range refunds {
-			if err := cl.ProduceSync(t.Context(), kgo.KeyStringRecord(id, "{}")).FirstErr(); err != nil {
-				t.Fatal(err)
-			}
+			records = append(records, kgo.KeyStringRecord(id, "{}"))
 		}
-		if err := cl.EndTransaction(t.Context(), commit); err != nil {
+		if err := cl.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := connect.EndTransaction(t.Context(), cl, commit, records...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
@@ -37,7 +38,7 @@ func (w *world) write(commit bool, records ...*kgo.Record) {
 	if err := w.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.client.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
+	if err := connect.EndTransaction(ctx, w.client, kgo.TransactionEndTry(commit), records...); err != nil {
 		w.t.Fatal(err)
 	}
 }
