@@ -48,6 +48,15 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 		}
 	}
 	plans = append(inputs, plans...) // outputs are as wide as the refunds topic
+	if err := s.createMissing(ctx, plans, len(inputs), details); err != nil {
+		return nil, err
+	}
+	return s.awaitTopics(ctx, plans, names)
+}
+
+// createMissing creates what there is not. The first inputs of plans are not ours
+// to write.
+func (s *session) createMissing(ctx context.Context, plans []topicPlan, inputs int, details kadm.TopicDetails) error {
 	var missing []string
 	for i := range plans {
 		p := &plans[i]
@@ -56,7 +65,7 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 			continue
 		}
 		if d.Err != nil && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("asking for topic %s: %w", p.name, readError(d.Err))
+			return fmt.Errorf("asking for topic %s: %w", p.name, readError(d.Err))
 		}
 		if !s.cfg.createTopics {
 			missing = append(missing, p.name)
@@ -68,26 +77,31 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 		resp, err := s.adm.CreateTopic(ctx, p.partitions, -1, p.config, p.name)
 		if err = firstError(err, resp.Err); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
-				return nil, fatalf("topic %s is missing, and this user may not create it (%v): create it, or grant CREATE", p.name, err)
+				return fatalf("topic %s is missing, and this user may not create it (%v): create it, or grant CREATE", p.name, err)
 			}
-			return nil, fmt.Errorf("creating topic %s: %w", p.name, err)
+			return fmt.Errorf("creating topic %s: %w", p.name, err)
 		}
 		if resp.Err != nil {
 			continue // it was there: the broker that was asked before had just started
 		}
 		level := slog.LevelInfo
-		if i < len(inputs) {
+		if i < inputs {
 			level = slog.LevelWarn // somebody should be writing there
 		}
 		s.log.Log(ctx, level, "topic created", "topic", p.name, "partitions", resp.NumPartitions)
 	}
 	if len(missing) > 0 {
 		sort.Strings(missing)
-		return nil, fatalf("missing topics: %s. Create them, or set kafka.create_topics: true", strings.Join(missing, ", "))
+		return fatalf("missing topics: %s. Create them, or set kafka.create_topics: true", strings.Join(missing, ", "))
 	}
-	// What was just created takes a moment to be known everywhere.
+	return nil
+}
+
+// awaitTopics waits until the cluster knows what was just created everywhere, which
+// takes a moment.
+func (s *session) awaitTopics(ctx context.Context, plans []topicPlan, names []string) (kadm.TopicDetails, error) {
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		details, err = s.adm.ListTopics(ctx, names...)
+		details, err := s.adm.ListTopics(ctx, names...)
 		if err != nil {
 			return nil, fmt.Errorf("asking which topics there are: %w", err)
 		}
