@@ -190,15 +190,17 @@ func (e *Engine) restorer(w int, now int64, kind byte, group uint32, s *store) (
 		if len(name) < 8 {
 			return ErrSaved
 		}
-		if cold {
-			return nil // it comes with its transaction
-		}
 		id := name[:len(name)-8]
+		u, status, err := decodeUpdate([]byte(name[len(id):]), value)
+		if err != nil || cold { // it comes with its transaction
+			return err
+		}
 		x := sh.originals.get(hash, id)
 		if x == nil {
 			return ErrSaved
 		}
-		return sh.restoreUpdate(&x.val, []byte(name[len(id):]), value)
+		sh.restoreUpdate(&x.val, u, status)
+		return nil
 	}, nil
 }
 
