@@ -71,9 +71,7 @@ func (e *Engine) Restore(head []byte, now int64, from Saved) error {
 		e.forgot = map[int]int64{}
 	}
 	for stream := range e.cfg.Schema.Streams {
-		if day := e.expired(stream, now); int64(day)*dayMS > e.earliest {
-			e.forgot[stream] = max(e.forgot[stream], int64(day)*dayMS)
-		}
+		e.forget(stream, e.expired(stream, now))
 	}
 	errs := make([]error, len(e.shards))
 	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, now, byID, from) })
