@@ -218,7 +218,7 @@ func TestRollupsCountARepeatedBatchOnce(t *testing.T) {
 	}
 	before := ids()
 	w.exec("ALTER TABLE hits MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1") // a merge may drop what is there twice before it is counted
-	w.cfg.Group = "another-group" // everything again, in one batch
+	w.cfg.Group = "another-group"                                                         // everything again, in one batch
 	s, _ = w.start()
 	w.drain(s)
 	if rows := w.query("SELECT count() FROM hits"); rows == w.query("SELECT uniqExact(rule, decision_id) FROM hits") {
