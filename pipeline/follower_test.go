@@ -93,3 +93,48 @@ func TestRulesThatReadDecisionsComeToAStandby(t *testing.T) {
 		return
 	}
 }
+
+// Rules that come to a standby before it has read again what waited in its state
+// see that, too.
+func TestRulesComeToAStandbyInWhichSomethingWaits(t *testing.T) {
+	r := newStateful(t, time.Millisecond)
+	r.cfg.Rules.Reload = 20 * time.Millisecond
+	r.hold.Store(true)
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	wait := func(id string, at time.Duration) {
+		r.send("refunds", 0, refund(id, "", "ann", "1", at))
+		r.ends[0].Add(1)
+	}
+	wait("X", time.Hour)
+	r.until("X is in what is saved", func() bool {
+		return a.metric("refundguard_refunds_waiting") == 1 && a.saved()
+	})
+	if err := a.end(); err != nil {
+		t.Fatal(err)
+	}
+	b := r.join(filepath.Join(dir, "b"))
+	r.leader(b)
+	b.net.set(true)
+	a = r.join(filepath.Join(dir, "a"))
+	r.standsBy(a)
+	r.writeRules(testRules + `  - {id: many, score: 1, on_missing: skip, when: 'refunds.by(customer_id).within("9d").count() >= 9'}` + "\n")
+	r.leader(a)
+	r.hold.Store(false)
+	r.until("X is decided", func() bool { return a.Balance().Read == 1 })
+	count := regexp.MustCompile(`refunds.by\(customer_id\).within\(\\"9d\\"\).count\(\)":(\d+)`)
+	for n := 1; ; n++ { // until the new series is filled
+		wait(fmt.Sprint("Z", n), 2*time.Hour+time.Duration(n)*time.Minute)
+		r.until("it is decided", func() bool { return a.Balance().Read == int64(n+1) })
+		all := r.read("refund-decisions")
+		last := string(all[len(all)-1].Value)
+		if strings.Contains(last, "warming") || !strings.Contains(last, "9d") {
+			continue
+		}
+		if m := count.FindStringSubmatch(last); m == nil || m[1] != fmt.Sprint(n) {
+			t.Errorf("%s\nwant %d refunds before it", last, n)
+		}
+		return
+	}
+}

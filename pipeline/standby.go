@@ -72,7 +72,7 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 	look := time.NewTicker(min(followEvery, f.after/4+1))
 	defer look.Stop()
 	for {
-		for s.saveSome() {
+		for began := time.Now(); s.saveSome() && time.Since(began) < followEvery; {
 		}
 		if err := s.stateErr(); err != nil {
 			return err

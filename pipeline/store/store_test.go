@@ -54,7 +54,7 @@ func content(s *store.Store) (map[string]string, error) {
 	return all, err
 }
 
-var errOther = errors.New("not the same")
+var errOther = errors.New("of Get and Scan, each tells another thing")
 
 // save makes the n-th of some changes, and the same of want.
 func save(t *testing.T, s *store.Store, n int, want map[string]string) {

@@ -180,7 +180,7 @@ type op struct {
 
 // New makes an empty engine that runs set.
 func New(cfg Config, set *rules.Set) *Engine {
-	e := &Engine{cfg: cfg, newest: math.MinInt64, earliest: math.MaxInt64, run: make(chan func()), dropped: map[int]uint16{}}
+	e := &Engine{cfg: cfg, newest: math.MinInt64, earliest: math.MaxInt64, run: make(chan func()), dropped: map[int]uint16{}, forgot: map[int]int64{}}
 	for i, s := range cfg.Schema.Streams {
 		switch s.Name {
 		case "transactions":

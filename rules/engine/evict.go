@@ -25,7 +25,7 @@ type evicting struct {
 type leaving struct {
 	of      evictable
 	before  uint32 // the first chunk that stays
-	expired uint16 // the first day that is not forgotten
+	expired uint16 // the first day that is not forgotten; 0: nothing expired since
 }
 
 // evictable is a table of whatever type.
@@ -123,7 +123,10 @@ func (e *Engine) StartEvict(sv *Save) {
 			could += share(t, sv.shards[w].ends[i])
 		}
 		for i, t := range tables {
-			l := leaving{of: t, before: t.chunks().first, expired: e.dropped[streams[i]]}
+			l := leaving{of: t, before: t.chunks().first}
+			if sv.purges() {
+				l.expired = e.dropped[streams[i]]
+			}
 			if most := int64(sv.shards[w].ends[i] - l.before); over > 0 && could > 0 {
 				part := min(over/int64(len(e.shards))*most/could+1, most)
 				l.before += uint32(part)

@@ -154,3 +154,51 @@ func TestNothingIsForgottenTooEarly(t *testing.T) {
 		}
 	})
 }
+
+// A series that is filled from records whose ids were forgotten meanwhile doesn't
+// have them, and says so.
+func TestFillingAfterIdsWereForgotten(t *testing.T) {
+	schema := event.Builtin()
+	none, added := loadSet(t, schema, few), loadSet(t, schema, few+`  - {id: b, score: 1, on_missing: skip, when: 'transactions.by(customer_id).ever().count() > 0'}
+`)
+	const day = 24 * 3600_000
+	rapid.Check(t, func(t *rapid.T) {
+		const first = 20_000
+		d := &disk{parts: map[string][][]byte{}}
+		m := newMachine(t, schema, none, 1, 0)
+		m.e.Close()
+		m.e = engine.New(engine.Config{Schema: schema, Workers: 2, Memory: rapid.SampledFrom([]int64{1, 1 << 30}).Draw(t, "memory"), Originals: 3 * day}, none)
+		defer m.e.Close()
+		m.e.Track()
+		m.e.KeepOnDisk(d)
+		days := rapid.IntRange(1, 10).Draw(t, "days")
+		items := func() (items []*engine.Item) {
+			for id := range days {
+				it := m.item(row{id: id + 1, minute: id * 24 * 60, cents: 100, customer: 1})
+				it.Received = int64(first+id) * day
+				it.Seen = it.Received
+				items = append(items, it)
+			}
+			return items
+		}
+		for _, it := range items() {
+			m.e.Apply([]*engine.Item{it})
+			if rapid.Bool().Draw(t, "save") {
+				sv := m.e.StartSave(it.Received)
+				copied, _ := m.e.CopySome(sv, 1<<20)
+				d.save(sv, copied)
+				m.e.StartEvict(sv)
+				for m.e.EvictFor(time.Minute) {
+				}
+			}
+		}
+		m.e.SetRules(added)
+		m.e.Fill(items())
+		m.e.Filled(nil, -1<<63)
+		m.epoch([]row{{refund: true, id: 99, minute: 400 * 24 * 60, cents: 1, customer: 1}}, func(got *event.Decision) {
+			if count := got.Features[0].Num; count != int64(days) && len(got.Warming) == 0 {
+				t.Fatalf("%s = %d of %d, and it is not warming", got.Features[0].Name, count, days)
+			}
+		})
+	})
+}

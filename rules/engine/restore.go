@@ -71,9 +71,7 @@ func (e *Engine) Restore(head []byte, now int64, from Saved) error {
 		e.forgot = map[int]int64{}
 	}
 	for stream := range e.cfg.Schema.Streams {
-		if day := e.expired(stream, now); int64(day)*dayMS > e.earliest {
-			e.forgot[stream] = max(e.forgot[stream], int64(day)*dayMS)
-		}
+		e.forget(stream, e.expired(stream, now))
 	}
 	errs := make([]error, len(e.shards))
 	e.parallel(parallelFrom, func(w int) { errs[w] = e.restoreShard(w, now, byID, from) })
@@ -190,15 +188,17 @@ func (e *Engine) restorer(w int, now int64, kind byte, group uint32, s *store) (
 		if len(name) < 8 {
 			return ErrSaved
 		}
-		if cold {
-			return nil // it comes with its transaction
-		}
 		id := name[:len(name)-8]
+		u, status, err := decodeUpdate([]byte(name[len(id):]), value)
+		if err != nil || cold { // it comes with its transaction
+			return err
+		}
 		x := sh.originals.get(hash, id)
 		if x == nil {
 			return ErrSaved
 		}
-		return sh.restoreUpdate(&x.val, []byte(name[len(id):]), value)
+		sh.restoreUpdate(&x.val, u, status)
+		return nil
 	}, nil
 }
 

@@ -74,11 +74,12 @@ func (sv *Save) purges() bool { return len(sv.Drops) > 0 }
 // Kafka timestamps of the far future from making ids old.
 func (e *Engine) StartSave(now int64) *Save {
 	e.eviction = nil
+	drops := e.drops(now)
 	head, err := json.Marshal(e.header())
 	if err != nil {
 		panic(err) // no such type in it
 	}
-	sv := &Save{Header: head, Drops: e.drops(now), day: dayOf(min(e.received, now)), stores: e.stores, shards: make([]copying, len(e.shards))}
+	sv := &Save{Header: head, Drops: drops, day: dayOf(min(e.received, now)), stores: e.stores, shards: make([]copying, len(e.shards))}
 	for _, sh := range e.shards {
 		sv.Gone = append(sv.Gone, sh.gone...)
 		sh.gone = nil
@@ -117,6 +118,9 @@ func (e *Engine) drops(now int64) (ranges [][2][]byte) {
 			continue
 		}
 		e.dropped[stream] = day
+		if e.disk != nil { // and with what has left memory ids are gone at once
+			e.forget(stream, day)
+		}
 		for _, kind := range e.datedKinds(stream) {
 			ranges = append(ranges, [2][]byte{appendKey(nil, kind, dayGroup(stream, 0), 0), appendKey(nil, kind, dayGroup(stream, day), 0)})
 		}
@@ -132,6 +136,13 @@ func (e *Engine) drops(now int64) (ranges [][2][]byte) {
 	}
 	e.saved = kept
 	return ranges
+}
+
+// forget notes that ids of a stream from before a day are not known any more.
+func (e *Engine) forget(stream int, day uint16) {
+	if t := int64(day) * dayMS; t > e.earliest {
+		e.forgot[stream] = max(e.forgot[stream], t)
+	}
 }
 
 // datedKinds are what is saved of a stream by the day of its Kafka timestamp.

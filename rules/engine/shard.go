@@ -120,7 +120,11 @@ func (sh *shard) decodeOriginal(name string, day uint16, hash uint64, value []by
 		if len(key) != len(lo)+8 {
 			return nil // of a longer id
 		}
-		return sh.restoreUpdate(&o, key[len(lo):], value)
+		u, status, err := decodeUpdate(key[len(lo):], value)
+		if err == nil {
+			sh.restoreUpdate(&o, u, status)
+		}
+		return err
 	})
 	return o, err
 }
@@ -131,19 +135,22 @@ func updateKey(stream int, day uint16, hash uint64, name string) []byte {
 	return append(appendKey(nil, kindUpdate, dayGroup(stream, day), hash), name...)
 }
 
-// restoreUpdate enters a saved update of a transaction.
-func (sh *shard) restoreUpdate(o *original, content, value []byte) error {
+// decodeUpdate reads a saved update of a transaction, and its status.
+func decodeUpdate(content, value []byte) (u update, status []byte, err error) {
 	t, n := binary.Varint(value)
 	index, m := binary.Varint(value[max(n, 0):])
 	if n <= 0 || m <= 0 {
-		return ErrSaved
+		return u, nil, ErrSaved
 	}
-	u := update{content: binary.LittleEndian.Uint64(content), time: t, index: index, saved: true}
-	if status := value[n+m:]; len(status) > 0 {
+	return update{content: binary.LittleEndian.Uint64(content), time: t, index: index, saved: true}, value[n+m:], nil
+}
+
+// restoreUpdate enters it.
+func (sh *shard) restoreUpdate(o *original, u update, status []byte) {
+	if len(status) > 0 {
 		u.status = sh.originals.keys.add(status)
 	}
 	sh.updates.chain(o, u)
-	return nil
 }
 
 // update is one later record of a known transaction.

@@ -297,6 +297,9 @@ func (t *table[V]) evict(segment int, before uint32, expired uint16, f fate[V]) 
 	for n < len(s.entries) && s.entries[n].key.chunk < before {
 		n++
 	}
+	if n == 0 && expired == 0 {
+		return
+	}
 	kept := make([]entry[V], 0, (len(s.entries)-n)*5/4+1)
 	kept = append(kept, s.entries[n:]...)
 	moved := map[int]int{}

@@ -138,9 +138,71 @@ func TestTableTellsWhatItCantReadBack(t *testing.T) {
 	}
 }
 
+// counted counts readings.
+type counted struct {
+	savedMap
+	reads *int
+}
+
+func (c counted) Get(key []byte, each func(part []byte) error) error {
+	*c.reads++
+	return c.savedMap.Get(key, each)
+}
+
+// Keys of one hash, made on purpose, are told apart and marked one by one where
+// they have left, and a key that has it too and was never there costs a reading
+// for each day, not for each of them.
+func TestKeysOfOneHashThatLeft(t *testing.T) {
+	const hash, keys, days = 42, 300, 3
+	reads := 0
+	disk := counted{savedMap{}, &reads}
+	tb := newIDs(disk)
+	name := func(i int) string { return fmt.Sprint("key ", i) }
+	for i := range keys {
+		day := uint16(1 + i%days)
+		disk.savedMap[string(append(appendKey(nil, kindID, dayGroup(1, day), hash), name(i)...))] = binary.LittleEndian.AppendUint64(nil, uint64(i))
+		tb.restoreCold(hash, day)
+	}
+	if tb.get(hash, "another") != nil || reads > days {
+		t.Errorf("a key that was never there took %d readings, there are %d days", reads, days)
+	}
+	for round := range 2 {
+		for i := range keys {
+			v, slot, ok := tb.peek(hash, name(i), decodeContent)
+			if !ok || v != uint64(i) || *slot&slotMark != 0 != (round == 1) {
+				t.Fatalf("round %d: key %d is %d, %v, marked: %v", round, i, v, ok, ok && *slot&slotMark != 0)
+			}
+			*slot |= slotMark
+		}
+	}
+	if tb.n != keys || tb.err != nil {
+		t.Errorf("%d keys, error %v", tb.n, tb.err)
+	}
+}
+
 type broken struct{ savedMap }
 
 func (broken) Get([]byte, func([]byte) error) error { return errors.New("broken") }
+
+// A step of an eviction, of a segment of 100,000 entries all of which leave: as
+// many are in each where a shard has 25 million.
+func BenchmarkEvictSegment(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		tb := newIDs(savedMap{})
+		for i := range 100_000 {
+			id := fmt.Sprintf("refund-%012d", i)
+			tb.put(xxh3.HashString(id)&^255, id, 1)
+		}
+		end := tb.keys.end()
+		b.StartTimer()
+		tb.evict(0, end, 0, fate[uint64]{
+			stays:  func(*entry[uint64]) bool { return false },
+			moved:  func(*entry[uint64]) {},
+			leaves: func(*entry[uint64]) {},
+		})
+	}
+}
 
 // An id that was never there, among 2 million of which most have left: ns, and
 // bytes a key that has left.
