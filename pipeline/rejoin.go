@@ -79,6 +79,18 @@ func (s *session) rejoin(r *record, past *journal) error {
 	return nil
 }
 
+// rejoining reports whether something that the state has will pass again.
+func (s *session) rejoining() bool {
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			if p.applied < p.inState {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // diverged sets the state aside for the session that follows.
 func (s *session) diverged() error {
 	v := s.saver

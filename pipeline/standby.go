@@ -84,9 +84,14 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 			return err
 		case next := <-s.cfg.reloads:
 			before := s.wanted()
-			if s.reload(next); s.wanted().moreThan(before) {
+			s.reload(next)
+			switch {
+			case s.wanted().moreThan(before):
 				// Of what was read of the journal by now, that wasn't kept.
 				return errors.New("the changed rules read more of the journal: starting over")
+			case s.fillWanted != nil && s.rejoining():
+				// A new series would miss what is passed again and not applied.
+				return errors.New("the changed rules have new series, and what waited in the state is not read again: starting over")
 			}
 			continue
 		case <-look.C:
