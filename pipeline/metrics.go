@@ -13,7 +13,6 @@ import (
 // metrics are what Prometheus sees of the pipeline. All labels are bounded:
 // by the code, the configuration or the rule set.
 type metrics struct {
-	ready           prometheus.Gauge
 	balance         *prometheus.GaugeVec
 	decisions       *prometheus.CounterVec
 	degraded        prometheus.Counter
@@ -53,7 +52,7 @@ type metrics struct {
 	refusedRuleset  prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
@@ -67,7 +66,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		ready:       gauge("refundguard_ready", "1 while refunds are being decided, 0 while recovering or waiting for Kafka."),
 		balance:     gauges("refundguard_balance_refunds", "Records of the refunds topic by what became of them, as of the last commit; term read is the sum of the others.", "term"),
 		decisions:   counters("refundguard_decisions_total", "Refunds decided, by outcome.", "outcome"),
 		degraded:    counter("refundguard_degraded_decisions_total", "Decisions made while state was known to be incomplete."),
@@ -112,7 +110,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
 		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
-	reg.MustRegister(m.ready, m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
+	reg.MustRegister(m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
 		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
@@ -120,6 +118,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.decisions.WithLabelValues(o.String())
 	}
 	m.setBalance(Balance{})
+	// A service that hangs can't say so by itself.
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "refundguard_ready", Help: "1 while refunds are being decided, 0 while recovering or waiting for Kafka."}, func() float64 { return oneIf(ready() == nil) }))
 	return m
 }
 

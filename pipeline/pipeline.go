@@ -53,6 +53,7 @@ type Pipeline struct {
 
 	mu    sync.Mutex
 	state error     // why it isn't ready; nil: live
+	told  time.Time // when that was said
 	last  *progress // committed last
 }
 
@@ -80,7 +81,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	for _, w := range p.set.Warnings {
 		p.log.Warn("rules", "warning", w)
 	}
-	p.metrics = newMetrics(deps.Registerer)
+	p.metrics = newMetrics(deps.Registerer, p.Ready)
 	p.metrics.setRules(p.set, deps.Now())
 	if cfg.State.Checkpoint != "" {
 		bucket, err := OpenCheckpoints(cfg, deps.TransactionalID, "")
@@ -96,6 +97,11 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 func (p *Pipeline) Ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// It is said each second. What hangs says nothing: a disk that gives no
+	// answer may be waited for in the middle of a decision.
+	if silent := time.Since(p.told); p.state == nil && silent > 2*stuck {
+		return fmt.Errorf("nothing has moved for %s: does the disk of state.dir answer?", silent.Round(time.Second))
+	}
 	return p.state
 }
 
@@ -122,8 +128,7 @@ func (p *Pipeline) epoch() int64 {
 func (p *Pipeline) setState(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state = err
-	p.metrics.ready.Set(oneIf(err == nil))
+	p.state, p.told = err, time.Now()
 }
 
 // Run decides refunds until ctx ends; what was decided by then is committed
