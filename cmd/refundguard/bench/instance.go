@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,8 @@ type settings struct {
 	state        string // folder's name in the deployment's; "": none
 	saveInterval time.Duration
 	takeover     string // "": as by default
+	rules        string // folder; "": the gate's
+	env          []string
 }
 
 // configuration writes the file of an instance. JSON is YAML.
@@ -54,7 +57,7 @@ func (d *deployment) configuration(name string, s settings) (string, error) {
 	}
 	c := map[string]any{
 		"kafka":   map[string]any{"seed_brokers": d.brokers, "transactional_id": d.prefix + "recovery"},
-		"rules":   map[string]any{"dir": filepath.Join(d.dir, "rules")},
+		"rules":   map[string]any{"dir": cmp.Or(s.rules, filepath.Join(d.dir, "rules"))},
 		"streams": streams, "topics": topics,
 		"http": map[string]any{"listen": "127.0.0.1:0"},
 		"log":  map[string]any{"format": "json"},
@@ -86,6 +89,7 @@ func (d *deployment) start(s settings) (*instance, error) {
 			in.cmd.Env = append(in.cmd.Env, v)
 		}
 	}
+	in.cmd.Env = append(in.cmd.Env, s.env...)
 	// Ctrl-C is for us, who end it.
 	in.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	logs, err := in.cmd.StderrPipe()
@@ -246,7 +250,7 @@ func (in *instance) get(ctx context.Context, path string) (code int, body string
 	return resp.StatusCode, string(text), err
 }
 
-// metrics are those without labels.
+// metrics are by name, with labels as they are written, if these have no spaces.
 func (in *instance) metrics(ctx context.Context) (map[string]float64, error) {
 	_, body, err := in.get(ctx, "/metrics")
 	if err != nil {
