@@ -4,18 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/bench"
 	"github.com/refundguard/refundguard/cmd/refundguard/settings"
+	"github.com/refundguard/refundguard/rules/starter"
 )
 
 func newBenchOverloadCmd() *cobra.Command {
 	o := bench.Overload{}
-	var memory string
+	var memory, rules string
 	cmd := &cobra.Command{
 		Use:   "overload",
 		Short: "Sends more than the service can work off, and watches its memory",
@@ -48,7 +49,7 @@ topics of its own (refundguard-bench-…) and deletes them.`,
 	f := cmd.Flags()
 	f.StringVar(&memory, "memory", "1GiB", "GOMEMLIMIT of the service; its state.memory is 2/5 of that")
 	f.IntVar(&o.Procs, "procs", 1, "GOMAXPROCS of the service")
-	f.StringVar(&o.Rules, "rules", "", "a folder of rules; default: ten of the generator's")
+	f.StringVar(&rules, "rules", "", "a folder of rules; default: the starter rules")
 	f.IntVar(&o.Backlog, "backlog", 1_000_000, "events by which the sustainable rate is measured")
 	f.Float64Var(&o.Factor, "factor", 3, "how many times the sustainable rate is sent")
 	f.DurationVar(&o.For, "for", time.Minute, "how long")
@@ -64,10 +65,8 @@ topics of its own (refundguard-bench-…) and deletes them.`,
 		if o.Procs < 1 || o.Backlog < 1000 || !(o.Factor >= 1 && o.Factor <= 100) || o.For < time.Second || o.For > time.Hour {
 			return usage{errors.New("--procs must be 1 at least, --backlog 1000 at least, --factor from 1 to 100, --for from 1s to 1h")}
 		}
-		if o.Rules != "" {
-			if o.Rules, err = filepath.Abs(o.Rules); err != nil {
-				return err
-			}
+		if o.Rules = starter.FS; rules != "" {
+			o.Rules = os.DirFS(rules)
 		}
 		o.Tell = func(what string) { fmt.Fprintln(cmd.ErrOrStderr(), what) }
 		res, err := o.Run(cmd.Context())
@@ -90,13 +89,13 @@ topics of its own (refundguard-bench-…) and deletes them.`,
 func printOverload(cmd *cobra.Command, res bench.OverloadResult) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s; GOMEMLIMIT %d MiB, GOMAXPROCS %d\n", res.Broker, res.Memory>>20, res.Procs)
-	t := newTable(out, "", "s", "arrived/s", "worked off/s", "CPU µs/event", "RSS MiB", "Go MiB", "state MiB", "lag", "waiting", "shed s")
+	t := newTable(out, "", "s", "arrived/s", "worked off/s", "CPU µs/event", "RSS MiB", "Go MiB", "state MiB", "cold keys", "saves", "lag", "waiting", "shed s")
 	for _, p := range []struct {
 		name string
 		bench.OverloadPhase
 	}{{"backlog", res.Backlog}, {"sending", res.Sending}, {"draining", res.Draining}} {
 		t.AppendRow([]any{p.name, fmt.Sprintf("%.1f", p.Seconds), int(p.Arrived), int(p.WorkedOff), fmt.Sprintf("%.1f", p.CPU),
-			p.RSS >> 20, p.Go >> 20, p.State >> 20, p.Lag, p.Waiting, p.Shed})
+			p.RSS >> 20, p.Go >> 20, p.State >> 20, p.Cold, p.Saves, p.Lag, p.Waiting, p.Shed})
 	}
 	t.Render()
 	fmt.Fprintf(out, "%d events at %.2f times the sustainable %.0f/s; resident memory %d MiB at most, %.0f %% of the limit\n", res.Sent,

@@ -21,8 +21,12 @@ type deployment struct {
 	brokers []string
 	prefix  string
 	dir     string // of configurations, rules and states
-	gen     *gate
 	ledger  *ledger
+
+	events   <-chan []gateEvent
+	generate context.CancelFunc // ends that
+	next     []gateEvent
+	sent     int
 
 	fake      *kfake.Cluster // nil: the cluster is not ours
 	client    *kgo.Client
@@ -33,7 +37,9 @@ type deployment struct {
 // newDeployment makes topics for so many events, on an embedded broker if none
 // is named.
 func newDeployment(ctx context.Context, program string, brokers []string, events int, seed uint64) (d *deployment, err error) {
-	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano()), gen: newGate(events, seed, 0)}
+	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano())}
+	ahead, cancel := context.WithCancel(ctx)
+	d.events, d.generate = newGate(events, seed, 0).ahead(ahead), cancel
 	defer func() {
 		if err != nil {
 			d.close(ctx)
@@ -81,6 +87,9 @@ func (d *deployment) create(ctx context.Context, partitions int32, names ...stri
 func (d *deployment) close(ctx context.Context) {
 	for _, in := range d.instances {
 		in.kill()
+	}
+	if d.generate != nil {
+		d.generate()
 	}
 	if d.ledger != nil {
 		d.ledger.close()
@@ -154,14 +163,19 @@ func (e *sendError) get() error {
 }
 
 func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendError) bool {
-	e, ok := d.gen.next()
-	if !ok {
+	if len(d.next) == 0 {
+		d.next = <-d.events
+	}
+	if len(d.next) == 0 {
 		return false
 	}
+	e := d.next[0]
+	d.next = d.next[1:]
+	d.sent++
 	topic := d.prefix + "transactions"
 	if e.refund {
 		topic = d.prefix + "refunds"
-		d.ledger.send(d.gen.refunds, at)
+		d.ledger.send(e.number, at)
 	}
 	d.client.Produce(ctx, &kgo.Record{Topic: topic, Key: e.key, Value: e.value}, func(_ *kgo.Record, err error) {
 		if err != nil {

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +40,6 @@ type settings struct {
 	state        string // folder's name in the deployment's; "": none
 	saveInterval time.Duration
 	takeover     string // "": as by default
-	rules        string // folder; "": the gate's
 	env          []string
 }
 
@@ -57,7 +55,7 @@ func (d *deployment) configuration(name string, s settings) (string, error) {
 	}
 	c := map[string]any{
 		"kafka":   map[string]any{"seed_brokers": d.brokers, "transactional_id": d.prefix + "recovery"},
-		"rules":   map[string]any{"dir": cmp.Or(s.rules, filepath.Join(d.dir, "rules"))},
+		"rules":   map[string]any{"dir": filepath.Join(d.dir, "rules")},
 		"streams": streams, "topics": topics,
 		"http": map[string]any{"listen": "127.0.0.1:0"},
 		"log":  map[string]any{"format": "json"},

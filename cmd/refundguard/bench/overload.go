@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,7 @@ type Overload struct {
 	Program string   // "": this one
 	Memory  int64    // GOMEMLIMIT of the service
 	Procs   int      // GOMAXPROCS of the service
-	Rules   string   // folder; "": the gate's
+	Rules   fs.FS    // nil: the gate's
 	Backlog int      // events by which the sustainable rate is measured
 	Factor  float64  // of the sustainable rate, that arrives
 	For     time.Duration
@@ -48,15 +50,17 @@ type OverloadPhase struct {
 	WorkedOff float64 `json:"worked_off_per_second"`
 	CPU       float64 `json:"cpu_us_per_event"` // of the service
 	OverloadMost
-	Shed int `json:"shed_samples"` // in which shadow rules were left out
+	Saves int64 `json:"saves"`        // of the state, that came to their end
+	Shed  int   `json:"shed_samples"` // in which shadow rules were left out
 }
 
 // OverloadMost are sizes and numbers at some time, or the greatest.
 type OverloadMost struct {
 	RSS     int64 `json:"rss_bytes"`
-	Go      int64 `json:"go_bytes"`    // what GOMEMLIMIT counts
-	State   int64 `json:"state_bytes"` // of Go's
-	Lag     int64 `json:"lag_records"` // in Kafka, as the service knows
+	Go      int64 `json:"go_bytes"`        // what GOMEMLIMIT counts
+	State   int64 `json:"state_bytes"`     // of Go's
+	Cold    int64 `json:"state_cold_keys"` // on disk only
+	Lag     int64 `json:"lag_records"`     // in Kafka, as the service knows
 	Waiting int64 `json:"refunds_waiting"`
 }
 
@@ -66,7 +70,8 @@ type OverloadSample struct {
 	Applied int64   `json:"records_applied"`
 	CPU     float64 `json:"cpu_seconds"`
 	OverloadMost
-	Shed bool `json:"shadow_rules_shed"`
+	Saves int64 `json:"saves"`
+	Shed  bool  `json:"shadow_rules_shed"`
 }
 
 // rssTolerance is how far above the limit resident memory may be: GOMEMLIMIT is
@@ -103,14 +108,30 @@ func brokerName(brokers []string) string {
 	return "Kafka"
 }
 
+func (o Overload) deployment(ctx context.Context, events int) (*deployment, error) {
+	d, err := newDeployment(ctx, o.Program, o.Brokers, events, o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	if o.Rules == nil {
+		return d, nil
+	}
+	rules := filepath.Join(d.dir, "rules")
+	if err := errors.Join(os.RemoveAll(rules), os.CopyFS(rules, o.Rules)); err != nil {
+		d.close(ctx)
+		return nil, fmt.Errorf("copying the rules: %w", err)
+	}
+	return d, nil
+}
+
 func (o Overload) settings() settings {
-	return settings{state: "state", saveInterval: saveInterval, rules: o.Rules,
+	return settings{state: "state", saveInterval: saveInterval,
 		env: []string{fmt.Sprintf("GOMEMLIMIT=%d", o.Memory), fmt.Sprintf("GOMAXPROCS=%d", o.Procs)}}
 }
 
 // sustain has a backlog worked off.
 func (o Overload) sustain(ctx context.Context, res *OverloadResult) error {
-	d, err := newDeployment(ctx, o.Program, o.Brokers, o.Backlog, o.Seed)
+	d, err := o.deployment(ctx, o.Backlog)
 	if err != nil {
 		return err
 	}
@@ -152,7 +173,7 @@ func (o Overload) sustain(ctx context.Context, res *OverloadResult) error {
 func (o Overload) overload(ctx context.Context, res *OverloadResult) error {
 	res.Rate = int(o.Factor * res.Sustainable)
 	events := int((o.For+10*time.Second).Seconds()*float64(res.Rate)) + mostAtOnce
-	d, err := newDeployment(ctx, o.Program, o.Brokers, events, o.Seed)
+	d, err := o.deployment(ctx, events)
 	if err != nil {
 		return err
 	}
@@ -174,7 +195,7 @@ func (o Overload) overload(ctx context.Context, res *OverloadResult) error {
 		return err
 	}
 	ended := time.Since(began).Seconds()
-	res.Sent = d.gen.i
+	res.Sent = d.sent
 	o.Tell(fmt.Sprintf("sent %d, %.0f/s; waiting until all is decided", res.Sent, float64(res.Sent)/ended))
 	if err := d.decided(ctx); err != nil {
 		return err
@@ -203,12 +224,13 @@ func summarizeOverload(samples []OverloadSample, seconds, arrived float64) Overl
 	p := OverloadPhase{Seconds: seconds, Arrived: arrived}
 	for _, s := range samples {
 		p.RSS, p.Go, p.State = max(p.RSS, s.RSS), max(p.Go, s.Go), max(p.State, s.State)
-		p.Lag, p.Waiting = max(p.Lag, s.Lag), max(p.Waiting, s.Waiting)
+		p.Cold, p.Lag, p.Waiting = max(p.Cold, s.Cold), max(p.Lag, s.Lag), max(p.Waiting, s.Waiting)
 		if s.Shed {
 			p.Shed++
 		}
 	}
 	first, last := samples[0], samples[len(samples)-1]
+	p.Saves = last.Saves - first.Saves
 	if n := float64(last.Applied - first.Applied); n > 0 {
 		p.WorkedOff, p.CPU = n/(last.Seconds-first.Seconds), 1e6*(last.CPU-first.CPU)/n
 	}
@@ -252,9 +274,9 @@ func (s *sampler) take(ctx context.Context) {
 		return
 	}
 	one := OverloadSample{Seconds: time.Since(s.began).Seconds(), Applied: int64(m["refundguard_records_applied_total"]),
-		CPU: m["process_cpu_seconds_total"], Shed: m["refundguard_shadow_rules_shed"] > 0,
+		CPU: m["process_cpu_seconds_total"], Saves: int64(m["refundguard_state_save_seconds_count"]), Shed: m["refundguard_shadow_rules_shed"] > 0,
 		OverloadMost: OverloadMost{RSS: int64(m["process_resident_memory_bytes"]), Go: int64(m["go_memstats_sys_bytes"] - m["go_memstats_heap_released_bytes"]),
-			State: int64(m["refundguard_state_bytes"]), Waiting: int64(m["refundguard_refunds_waiting"])}}
+			State: int64(m["refundguard_state_bytes"]), Cold: int64(m["refundguard_state_cold_keys"]), Waiting: int64(m["refundguard_refunds_waiting"])}}
 	for name, v := range m {
 		if strings.HasPrefix(name, "refundguard_lag_records{") {
 			one.Lag += int64(v)
