@@ -47,7 +47,7 @@ topics of its own (refundguard-bench-…) and deletes them.`,
 	}
 	output := outputFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&memory, "memory", "1GiB", "GOMEMLIMIT of the service; its state.memory is 2/5 of that")
+	f.StringVar(&memory, "memory", "1GiB", "GOMEMLIMIT of the service; its state.memory follows from it")
 	f.IntVar(&o.Procs, "procs", 1, "GOMAXPROCS of the service")
 	f.StringVar(&rules, "rules", "", "a folder of rules; default: the starter rules")
 	f.IntVar(&o.Backlog, "backlog", 1_000_000, "events by which the sustainable rate is measured")
@@ -66,6 +66,9 @@ topics of its own (refundguard-bench-…) and deletes them.`,
 			return usage{errors.New("--procs must be 1 at least, --backlog 1000 at least, --factor from 1 to 100, --for from 1s to 1h")}
 		}
 		if o.Rules = starter.FS; rules != "" {
+			if _, err := os.ReadDir(rules); err != nil {
+				return usage{fmt.Errorf("--rules: %w", err)}
+			}
 			o.Rules = os.DirFS(rules)
 		}
 		o.Tell = func(what string) { fmt.Fprintln(cmd.ErrOrStderr(), what) }

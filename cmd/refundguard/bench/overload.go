@@ -150,7 +150,7 @@ func (o Overload) sustain(ctx context.Context, res *OverloadResult) error {
 	}
 	o.Tell("working it off")
 	w := in.sample(ctx, live)
-	if err := d.decided(ctx); err != nil {
+	if err := d.workedOff(ctx, in); err != nil {
 		return err
 	}
 	samples, peak, err := w.end()
@@ -197,7 +197,7 @@ func (o Overload) overload(ctx context.Context, res *OverloadResult) error {
 	ended := time.Since(began).Seconds()
 	res.Sent = d.sent
 	o.Tell(fmt.Sprintf("sent %d, %.0f/s; waiting until all is decided", res.Sent, float64(res.Sent)/ended))
-	if err := d.decided(ctx); err != nil {
+	if err := d.workedOff(ctx, in); err != nil {
 		return err
 	}
 	samples, peak, err := w.end()
@@ -218,6 +218,24 @@ func (o Overload) overload(ctx context.Context, res *OverloadResult) error {
 	a, err := d.audit(ctx)
 	res.Audit.add(a)
 	return err
+}
+
+// workedOff is decided for as long as the instance applies something: one that is
+// short of everything may be quiet for longer than those that aren't.
+func (d *deployment) workedOff(ctx context.Context, in *instance) error {
+	for applied := -1.0; ; {
+		if err := d.decided(ctx); err != nil {
+			return err
+		}
+		m, err := in.metrics(ctx)
+		if _, all := d.ledger.state(); all || err != nil || m["refundguard_records_applied_total"] == applied {
+			return err
+		}
+		applied = m["refundguard_records_applied_total"]
+		if err := sleep(ctx, quiet); err != nil {
+			return err
+		}
+	}
 }
 
 func summarizeOverload(samples []OverloadSample, seconds, arrived float64) OverloadPhase {
