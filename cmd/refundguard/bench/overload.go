@@ -227,8 +227,11 @@ func (d *deployment) workedOff(ctx context.Context, in *instance) error {
 		if err := d.decided(ctx); err != nil {
 			return err
 		}
+		if _, all := d.ledger.state(); all {
+			return nil
+		}
 		m, err := in.metrics(ctx)
-		if _, all := d.ledger.state(); all || err != nil || m["refundguard_records_applied_total"] == applied {
+		if err != nil || m["refundguard_records_applied_total"] == applied {
 			return err
 		}
 		applied = m["refundguard_records_applied_total"]
