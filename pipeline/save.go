@@ -246,6 +246,20 @@ func (s *session) odd() map[string]map[int32]map[int64]engine.Fate {
 	return all
 }
 
+// saveShare: beside steps that take n times as long as a piece of a save, n /
+// saveShare pieces are copied. With one a step, a service that always has a full
+// one to do would hardly come to the end of a save, nor let anything go.
+const saveShare = 4
+
+// saveFor is saveSome for about so long, at least once.
+func (s *session) saveFor(d time.Duration) (more bool) {
+	for began := time.Now(); ; {
+		if more = s.saveSome(); !more || time.Since(began) >= d {
+			return more
+		}
+	}
+}
+
 // saveSome copies a part of what is to be saved, and hands all of it over once
 // its progress is committed; once that is on disk, it lets go of what there is no
 // room for. It reports whether there is more of either.

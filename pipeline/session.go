@@ -193,12 +193,12 @@ func (s *session) loop(ctx, work context.Context) error {
 	go s.watchTopics(work)
 	s.askEnds(work)
 	for {
-		moved := false
+		moved, began := false, time.Now()
 		if !s.epoch.full() {
 			moved = s.step(work)
 		}
 		moved = s.fillSome() || moved
-		moved = s.saveSome() || moved
+		moved = s.saveFor(time.Since(began)/saveShare) || moved
 		if s.failed == nil && s.commitDue() {
 			s.startCommit(work, false)
 		}

@@ -41,7 +41,8 @@ func newBenchCmd() *cobra.Command {
           64 events each, on one processor and on all: an event is a refund, and
           100 evaluations
 
-and, as a command of its own, bench recovery: what a crash costs.`,
+and, as commands of their own, bench recovery: what a crash costs, and bench
+overload: what more than can be worked off does to the service's memory.`,
 		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
 		ValidArgs: []string{"engine", "gate", "rules", "state"},
 		Args:      cobra.OnlyValidArgs,
@@ -103,7 +104,7 @@ and, as a command of its own, bench recovery: what a crash costs.`,
 	f.Float64Var(&o.Hot, "hot-merchant", 0, "share of all events that one merchant has, 0 to 1")
 	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
-	cmd.AddCommand(newBenchRecoveryCmd())
+	cmd.AddCommand(newBenchRecoveryCmd(), newBenchOverloadCmd())
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -113,7 +114,10 @@ func printRecovery(cmd *cobra.Command, res bench.RecoveryResult) {
 		}
 		t.Render()
 	}
-	a := res.Audit
+	printAudit(out, res.Audit)
+}
+
+func printAudit(out io.Writer, a bench.Audit) {
 	fmt.Fprintf(out, "%d refunds, %d decisions: lost %d, doubled %d, unknown %d\n", a.Sent, a.Decided, a.Lost, a.Doubled, a.Unknown)
 }
 

@@ -75,13 +75,19 @@ func limitMemory(log *slog.Logger) {
 	}
 }
 
-// boundState has the state take 2/5 of the memory that there is, where the
-// configuration doesn't say how much: with what the collector needs, that is
-// 4/5.
+// besidesState is about what else is in memory where there is always more to do:
+// records of 16 partitions that are read and not applied, decisions that are
+// encoded, and what of a save is not yet written.
+const besidesState = 512 << 20
+
+// boundState has the state take 2/5 of the memory that there is beside that,
+// where the configuration doesn't say how much: with what the collector needs,
+// that is 4/5. Where what is alive comes near the limit, the collector takes half
+// of the time, and a service that is behind would not catch up.
 func (c *config) boundState(log *slog.Logger) {
 	limit := debug.SetMemoryLimit(-1)
 	if s := &c.Pipeline.State; s.Memory == 0 && s.Dir != "" && limit != math.MaxInt64 {
-		s.Memory = limit / 5 * 2
+		s.Memory = max(limit/10, (limit-besidesState)/5*2)
 		log.Info("the state takes what there is of memory, the rest of it stays on disk (state.memory)", "bytes", s.Memory)
 	}
 }

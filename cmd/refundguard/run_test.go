@@ -1,25 +1,30 @@
 package main
 
 import (
+	"io"
 	"log/slog"
-	"math"
 	"runtime/debug"
 	"testing"
 )
 
-// Where the configuration is silent, the state is bounded by what memory there is.
-func TestStateIsBoundedByMemory(t *testing.T) {
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	const gib = 1 << 30
-	for _, c := range []struct{ limit, memory, want int64 }{
-		{5 * gib, 0, 2 * gib}, {5 * gib, gib, gib}, {math.MaxInt64, 0, 0},
-	} {
-		debug.SetMemoryLimit(c.limit)
-		var l config
-		l.Pipeline.State.Dir, l.Pipeline.State.Memory = "state", c.memory
-		l.boundState(slog.New(slog.DiscardHandler))
-		if got := l.Pipeline.State.Memory; got != c.want {
-			t.Errorf("a limit of %d and state.memory %d: %d, want %d", c.limit, c.memory, got, c.want)
+// What a service that is behind keeps beside its state must fit, too, and what
+// the collector needs for both.
+func TestTheStateLeavesRoomForTheRest(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	for _, limit := range []int64{256 << 20, 600 << 20, 1 << 30, 64 << 30} {
+		debug.SetMemoryLimit(limit)
+		var c config
+		c.Pipeline.State.Dir = "state"
+		c.boundState(log)
+		got := c.Pipeline.State.Memory
+		if got <= 0 || got > limit*2/5 || limit >= 1<<30 && 2*got+512<<20 > limit {
+			t.Errorf("of %d bytes the state takes %d", limit, got)
+		}
+		c.Pipeline.State.Memory = 7
+		if c.boundState(log); c.Pipeline.State.Memory != 7 {
+			t.Errorf("state.memory was set, and is %d", c.Pipeline.State.Memory)
 		}
 	}
 }

@@ -21,8 +21,12 @@ type deployment struct {
 	brokers []string
 	prefix  string
 	dir     string // of configurations, rules and states
-	gen     *gate
 	ledger  *ledger
+
+	events   <-chan []gateEvent
+	generate context.CancelFunc // ends that
+	next     []gateEvent
+	sent     int
 
 	fake      *kfake.Cluster // nil: the cluster is not ours
 	client    *kgo.Client
@@ -33,7 +37,9 @@ type deployment struct {
 // newDeployment makes topics for so many events, on an embedded broker if none
 // is named.
 func newDeployment(ctx context.Context, program string, brokers []string, events int, seed uint64) (d *deployment, err error) {
-	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano()), gen: newGate(events, seed, 0)}
+	d = &deployment{program: program, brokers: brokers, prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano())}
+	ahead, cancel := context.WithCancel(ctx)
+	d.events, d.generate = newGate(events, seed, 0).ahead(ahead), cancel
 	defer func() {
 		if err != nil {
 			d.close(ctx)
@@ -82,6 +88,9 @@ func (d *deployment) close(ctx context.Context) {
 	for _, in := range d.instances {
 		in.kill()
 	}
+	if d.generate != nil {
+		d.generate()
+	}
 	if d.ledger != nil {
 		d.ledger.close()
 	}
@@ -114,6 +123,9 @@ func (d *deployment) send(ctx context.Context, n int) error {
 	return errors.Join(d.client.Flush(ctx), failed.get())
 }
 
+// mostAtOnce is how many events pace produces before it looks whether to stop.
+const mostAtOnce = 10_000
+
 // pace produces events at a rate, each at its time and not when the one before
 // was taken, until stop is closed.
 func (d *deployment) pace(ctx context.Context, rate int, stop <-chan struct{}) error {
@@ -129,15 +141,11 @@ func (d *deployment) pace(ctx context.Context, rate int, stop <-chan struct{}) e
 			return ctx.Err()
 		case <-tick.C:
 		}
-		for {
-			at := start.Add(time.Duration(n) * time.Second / time.Duration(rate))
-			if at.After(time.Now()) {
-				break
-			}
-			if !d.produce(ctx, at, &failed) {
+		due := int(time.Since(start).Seconds()*float64(rate)) + 1
+		for due = min(due, n+mostAtOnce); n < due; n++ {
+			if !d.produce(ctx, start.Add(time.Duration(n)*time.Second/time.Duration(rate)), &failed) {
 				return errors.New("the generator has no more events: this took far longer than expected")
 			}
-			n++
 		}
 	}
 }
@@ -155,14 +163,19 @@ func (e *sendError) get() error {
 }
 
 func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendError) bool {
-	e, ok := d.gen.next()
-	if !ok {
+	if len(d.next) == 0 {
+		d.next = <-d.events
+	}
+	if len(d.next) == 0 {
 		return false
 	}
+	e := d.next[0]
+	d.next = d.next[1:]
+	d.sent++
 	topic := d.prefix + "transactions"
 	if e.refund {
 		topic = d.prefix + "refunds"
-		d.ledger.send(d.gen.refunds, at)
+		d.ledger.send(e.number, at)
 	}
 	d.client.Produce(ctx, &kgo.Record{Topic: topic, Key: e.key, Value: e.value}, func(_ *kgo.Record, err error) {
 		if err != nil {

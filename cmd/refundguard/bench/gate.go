@@ -6,6 +6,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -37,6 +38,7 @@ const (
 // gateEvent is one record of the gate.
 type gateEvent struct {
 	refund     bool
+	number     uint64 // of a refund
 	key, value []byte
 }
 
@@ -80,6 +82,33 @@ func (g *gate) next() (e gateEvent, ok bool) {
 		return g.payment(at), true
 	}
 	return g.refund(at), true
+}
+
+// ahead generates on a processor of its own, some thousand events before they
+// are asked for.
+func (g *gate) ahead(ctx context.Context) <-chan []gateEvent {
+	out := make(chan []gateEvent, 8)
+	go func() {
+		defer close(out)
+		for ctx.Err() == nil {
+			some := make([]gateEvent, 0, 1000)
+			for len(some) < cap(some) {
+				e, ok := g.next()
+				if !ok {
+					break
+				}
+				some = append(some, e)
+			}
+			if len(some) == 0 {
+				return
+			}
+			select {
+			case out <- some:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
 }
 
 var gateStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -147,5 +176,9 @@ func (g *gate) place(b []byte, p payment, channel string, at time.Time) []byte {
 }
 
 func (g *gate) event(refund bool, p payment, value []byte) gateEvent {
-	return gateEvent{refund: refund, key: fmt.Appendf(nil, "cus_%07d", p.customer), value: value}
+	number := uint64(0)
+	if refund {
+		number = g.refunds
+	}
+	return gateEvent{refund: refund, number: number, key: fmt.Appendf(nil, "cus_%07d", p.customer), value: value}
 }

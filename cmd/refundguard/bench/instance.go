@@ -40,6 +40,7 @@ type settings struct {
 	state        string // folder's name in the deployment's; "": none
 	saveInterval time.Duration
 	takeover     string // "": as by default
+	env          []string
 }
 
 // configuration writes the file of an instance. JSON is YAML.
@@ -86,6 +87,7 @@ func (d *deployment) start(s settings) (*instance, error) {
 			in.cmd.Env = append(in.cmd.Env, v)
 		}
 	}
+	in.cmd.Env = append(in.cmd.Env, s.env...)
 	// Ctrl-C is for us, who end it.
 	in.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	logs, err := in.cmd.StderrPipe()
@@ -246,7 +248,7 @@ func (in *instance) get(ctx context.Context, path string) (code int, body string
 	return resp.StatusCode, string(text), err
 }
 
-// metrics are those without labels.
+// metrics are by name, with labels as they are written, if these have no spaces.
 func (in *instance) metrics(ctx context.Context) (map[string]float64, error) {
 	_, body, err := in.get(ctx, "/metrics")
 	if err != nil {

@@ -74,10 +74,7 @@ func (r Recovery) Run(ctx context.Context) (res RecoveryResult, err error) {
 	if r.Tell == nil {
 		r.Tell = func(string) {}
 	}
-	res = RecoveryResult{Broker: "Kafka", Rate: r.Rate, Behind: r.Behind.Seconds()}
-	if len(r.Brokers) == 0 {
-		res.Broker = "embedded Kafka, in the process that measures"
-	}
+	res = RecoveryResult{Broker: brokerName(r.Brokers), Rate: r.Rate, Behind: r.Behind.Seconds()}
 	for _, keys := range r.Keys {
 		one, audit, err := r.crash(ctx, keys)
 		if err != nil {

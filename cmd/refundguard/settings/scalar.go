@@ -74,13 +74,20 @@ func orBytes(name string) string {
 
 // parseInt reads a whole number; a key that counts bytes also takes units.
 func parseInt(name, text string) (int64, error) {
-	factor := int64(1)
 	if isBytes(name) {
-		for _, unit := range byteUnits {
-			if number, ok := strings.CutSuffix(text, unit.suffix); ok {
-				text, factor = strings.TrimSpace(number), unit.bytes
-				break
-			}
+		return ParseBytes(text)
+	}
+	return strconv.ParseInt(text, 10, 64)
+}
+
+// ParseBytes reads a whole number of bytes, or of the units KiB, MiB, GiB, kB, MB
+// and GB: "64KiB".
+func ParseBytes(text string) (int64, error) {
+	factor := int64(1)
+	for _, unit := range byteUnits {
+		if number, ok := strings.CutSuffix(text, unit.suffix); ok {
+			text, factor = strings.TrimSpace(number), unit.bytes
+			break
 		}
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
