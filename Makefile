@@ -52,13 +52,13 @@ sim: ## simulations of the core, scheduled by seeds: SEEDS=1000, SEED=7 for one 
 
 # Both break the program that is shipped, on the real Kafka. They end in time
 # whatever happens: no fault begins after -for, and waiting is bounded.
-fault: ## kills, zombies, torn networks, dead brokers under load; a report in bin/fault (under 8 minutes)
+fault: ## kills, zombies, torn networks, dead brokers under load; a report in bin/fault (under 3 minutes)
 	$(GO) test $(RACE) ./pipeline/fault -run TestFaults -count=1 -v -timeout 15m -args -build="$(RACE)" \
-		-kills 30 -zombies 8 -proxy 20 -broker 3 -for 5m -report $(CURDIR)/bin/fault $(ARGS)
+		-kills 18 -zombies 8 -terms 4 -proxy 10 -broker 2 -for 100s -report $(CURDIR)/bin/fault $(ARGS)
 
-fault-long: ## 370 faults; its report is kept in pipeline/fault (half an hour)
+fault-long: ## 326 faults; its report is kept in pipeline/fault (20 minutes)
 	$(GO) test ./pipeline/fault -run TestFaults -count=1 -v -timeout 90m -args \
-		-kills 200 -zombies 50 -proxy 100 -broker 20 -for 60m -rate 300 -report $(CURDIR)/bin/fault $(ARGS)
+		-kills 160 -zombies 50 -terms 20 -proxy 80 -broker 16 -for 30m -rate 300 -report $(CURDIR)/bin/fault $(ARGS)
 	cp bin/fault/report.md pipeline/fault/report.md
 
 fuzz: ## every fuzzer for FUZZTIME (30s), side by side (under 5 minutes on 4 cores)

@@ -24,7 +24,7 @@ const followEvery = 100 * time.Millisecond
 // following is what a standby knows of the leader.
 type following struct {
 	last  *progress // seen last
-	moved time.Time // when it was seen first
+	moved time.Time // when it was seen first, and later by what nobody could see
 	after time.Duration
 
 	caughtUp bool
@@ -96,6 +96,7 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 			continue
 		case <-look.C:
 		}
+		asked := time.Now()
 		next, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 		switch {
 		case err != nil:
@@ -106,10 +107,14 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 			s.log.Info("taking over: the leader has left", "leader", next.Host, "epoch", next.Epoch)
 			return nil
 		case next.Epoch == f.last.Epoch && next.Writer == f.last.Writer:
-			if silent := time.Since(f.moved); silent > f.after {
+			// An answer tells of the time before it was asked for: this instance may
+			// have been suspended since. And while no broker answers, the leader has
+			// no answer either, and needs a moment after it.
+			if silent := asked.Sub(f.moved); silent > f.after {
 				s.log.Warn("taking over: the leader is silent", "leader", next.Host, "epoch", next.Epoch, "for", silent.Round(time.Millisecond))
 				return nil
 			}
+			f.moved = f.moved.Add(max(0, time.Since(asked)-f.after/4))
 			continue
 		}
 		seen := f.last

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,11 +21,25 @@ import (
 	"github.com/refundguard/refundguard/pipeline"
 )
 
-// network is one instance's, which can be cut and mended.
+// network is one instance's, which can be cut and mended, and held up.
 type network struct {
 	mu    sync.Mutex
 	cut   bool
 	conns []net.Conn
+	hold  sync.RWMutex // whoever has it keeps answers back
+}
+
+// answers is a connection whose answers can be kept back.
+type answers struct {
+	net.Conn
+	of *network
+}
+
+func (a answers) Read(b []byte) (int, error) {
+	n, err := a.Conn.Read(b)
+	a.of.hold.RLock()
+	defer a.of.hold.RUnlock()
+	return n, err
 }
 
 func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
@@ -39,7 +54,7 @@ func (n *network) dial(ctx context.Context, kind, address string) (net.Conn, err
 		return nil, errors.New("the network is cut")
 	}
 	n.conns = append(n.conns, c)
-	return c, nil
+	return answers{c, n}, nil
 }
 
 func (n *network) set(cut bool) {
@@ -144,6 +159,57 @@ func TestAStandbyTakesOver(t *testing.T) {
 		if d := r.decided()[id]; len(d) != 1 || !strings.HasPrefix(d[0], want) {
 			t.Errorf("%s: %v, want one: %s", id, d, want)
 		}
+	}
+}
+
+// Silence that a standby has only slept through, or in which no broker answered
+// anybody, is no reason to take over from a leader that works.
+func TestAStandbyThatSawNothingWaits(t *testing.T) {
+	for name, leaderToo := range map[string]bool{"it was suspended": false, "no broker answered": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newHeld(t, 1, 1)
+			r.cfg.Engine.TakeoverAfter = 4 * time.Second
+			dir := t.TempDir()
+			a := r.join(filepath.Join(dir, "a"))
+			r.leader(a)
+			b := r.join(filepath.Join(dir, "b"))
+			for range 2 { // not each time an answer is on its way
+				r.standsBy(b)
+				b.net.hold.Lock()
+				if leaderToo {
+					a.net.hold.Lock()
+				}
+				before := b.Ready().Error()
+				<-time.After(r.cfg.Engine.TakeoverAfter + time.Second)
+				b.net.hold.Unlock()
+				if leaderToo {
+					<-time.After(300 * time.Millisecond) // the standby hears first, and looks
+					a.net.hold.Unlock()
+				}
+				r.until("it sees what came meanwhile", func() bool {
+					err := b.Ready()
+					if err == nil {
+						t.Fatal("it has taken over")
+					}
+					return errors.Is(err, pipeline.ErrStandby) && err.Error() != before
+				})
+			}
+			writers := map[string]bool{}
+			for _, p := range r.read("refundguard-progress") {
+				var by struct{ Writer struct{ Instance string } }
+				if err := json.Unmarshal(p.Value, &by); err != nil {
+					t.Fatal(err)
+				}
+				writers[by.Writer.Instance] = true
+			}
+			if len(writers) != 1 {
+				t.Errorf("%d instances worked, want the first alone", len(writers))
+			}
+			if err := errors.Join(b.end(), a.end()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

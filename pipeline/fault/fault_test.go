@@ -2,7 +2,10 @@
 // has the independent model judge what is in the topics afterwards. It runs the
 // program that is shipped against the real Apache Kafka, on this machine only:
 //
-//	go test ./pipeline/fault -kills 40 -zombies 8 -proxy 20 -broker 3 -seed 1
+//	go test ./pipeline/fault -kills 40 -zombies 8 -terms 4 -proxy 20 -broker 3 -seed 1
+//
+// In the first part of a run one instance works, and a successor is started when
+// it was harmed; in the second part others stand by, and take over.
 package fault
 
 import (
@@ -11,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,8 +25,10 @@ import (
 var (
 	kills      = flag.Int("kills", 0, "how often the service is killed (SIGKILL)")
 	zombies    = flag.Int("zombies", 0, "how often it is stopped (SIGSTOP), mostly replaced, and resumed")
+	terms      = flag.Int("terms", 0, "how often an instance is asked to end in good order (SIGTERM)")
 	torn       = flag.Int("proxy", 0, "how often the network between it and the broker fails")
 	brokers    = flag.Int("broker", 0, "how often the broker is killed and restarted")
+	standby    = flag.Float64("standby", 0.5, "share of the faults, from 0 to 1, that are done while other instances stand by")
 	seed       = flag.Uint64("seed", 0, "what is done when, and what is written; 0: chosen, and told in the report")
 	limit      = flag.Duration("for", 8*time.Minute, "begin no fault after this time")
 	rate       = flag.Float64("rate", 250, "records written a second")
@@ -36,8 +42,8 @@ const ruleFile = "../integration/testdata/rules/strange.yaml"
 const patience = 2 * time.Minute
 
 func TestFaults(t *testing.T) {
-	plan := bag(map[string]int{kill: *kills, zombie: *zombies, network: *torn, broker: *brokers})
-	if len(plan) == 0 {
+	alone, standingBy := bags(map[string]int{kill: *kills, zombie: *zombies, term: *terms, network: *torn, broker: *brokers}, *standby)
+	if len(alone)+len(standingBy) == 0 {
 		t.Skip("no faults are asked for: see make fault")
 	}
 	os.Setenv("REFUNDGUARD_TEST_KAFKA", "apache")
@@ -45,12 +51,11 @@ func TestFaults(t *testing.T) {
 		*seed = rand.Uint64() | 1
 	}
 	rng := rand.New(rand.NewPCG(*seed, 2))
-	rng.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 
 	cluster := kafkatest.Start(t)
 	cluster.CreateTopics(partitions, nil, "refunds", "transactions")
 	door, back := cluster.Proxied()
-	rep := newReport(plan)
+	rep := newReport(append(slices.Clone(alone), standingBy...))
 	r := &runner{
 		T: t, rng: rng, cluster: cluster, proxy: startProxy(t, door, back), door: door,
 		program: build(t), state: t.TempDir(), logs: logDir(t), report: rep,
@@ -62,15 +67,11 @@ func TestFaults(t *testing.T) {
 	load := newLoad(t, *seed, cluster.Brokers(), *rate)
 	stop, written := make(chan struct{}), make(chan error, 1)
 	go func() { written <- load.run(context.Background(), stop) }()
-	r.recovered("the start", time.Now())
+	r.recovered("the start", time.Now(), nil)
 
-	for _, what := range plan {
-		if time.Since(rep.Began) > *limit {
-			t.Logf("%s have passed: the rest of the faults is left out", *limit)
-			break
-		}
-		r.fault(what)
-	}
+	r.part(alone, *limit*time.Duration(len(alone))/time.Duration(len(alone)+len(standingBy)))
+	r.standby = true
+	r.part(standingBy, *limit)
 	r.proxy.heal()
 	close(stop)
 	select {
@@ -104,12 +105,14 @@ func logDir(t *testing.T) string {
 	return dir
 }
 
-// bag holds each kind of fault as often as it is wanted, in a certain order.
-func bag(wanted map[string]int) (all []string) {
+// bags hold each kind of fault as often as it is wanted, in a certain order: in
+// the second are those of this share.
+func bags(wanted map[string]int, share float64) (first, second []string) {
 	for _, kind := range kinds {
-		for range wanted[kind] {
-			all = append(all, kind)
-		}
+		n := wanted[kind]
+		later := int(float64(n)*share + 0.5)
+		first = append(first, slices.Repeat([]string{kind}, n-later)...)
+		second = append(second, slices.Repeat([]string{kind}, later)...)
 	}
-	return all
+	return first, second
 }

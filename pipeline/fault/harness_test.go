@@ -3,10 +3,15 @@ package fault
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // TestProxyDropsTheAnswer holds the proxy to what the faults need: it passes
@@ -113,4 +118,35 @@ func answerer(t *testing.T, served chan<- uint16) string {
 		}
 	}()
 	return ln.Addr().String()
+}
+
+// TestWatcherTellsAZombie holds the watcher to what its verdict stands on: a
+// writer that was replaced writes nothing that is committed.
+func TestWatcherTellsAZombie(t *testing.T) {
+	see := func(w *watcher, epoch int, instance string, session int) {
+		w.see(&kgo.Record{Value: fmt.Appendf(nil, `{"epoch": %d, "at": %[1]d, "host": "h:%x", "writer": {"instance": %[2]q, "session": %d}}`, epoch, instance, session)})
+	}
+	a := &instance{cmd: &exec.Cmd{Process: &os.Process{Pid: 61}}} // as see calls "a"
+	w := &watcher{wrote: make(map[writer]bool)}
+	see(w, 1, "a", 1)
+	see(w, 2, "a", 1)
+	see(w, 2, "b", 1) // claims it
+	if seen := w.after(time.UnixMilli(1), a); !seen.IsZero() {
+		t.Error("a claim counts as an epoch")
+	}
+	see(w, 3, "b", 1)
+	if w.after(time.UnixMilli(1), a).IsZero() || w.after(time.UnixMilli(1), a) == w.after(time.UnixMilli(1), nil) {
+		t.Error("epoch 3 is not seen as the first that a hasn't closed")
+	}
+	if seen := w.after(time.UnixMilli(3), nil); !seen.IsZero() {
+		t.Error("an epoch counts that was closed before")
+	}
+	see(w, 4, "a", 2) // has come back, and claimed it
+	if err := w.fault(); err != nil {
+		t.Errorf("nothing was wrong so far: %v", err)
+	}
+	see(w, 5, "b", 1)
+	if w.fault() == nil {
+		t.Error("b wrote an epoch after it was replaced, and nobody minds")
+	}
 }

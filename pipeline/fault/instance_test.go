@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/integration/model"
 )
 
 // build makes the program that is tested: the one that is shipped.
@@ -32,33 +35,43 @@ func build(t *testing.T) string {
 const configuration = `kafka: {seed_brokers: ["%s"]}
 rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
-engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: 0s}
+engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: %s}
 state: {dir: "%s", save_interval: 200ms, memory: 100kB}
 http: {listen: "127.0.0.1:0"}
 `
 
+// takeover is the shortest silence that a standby may be told to take for the
+// leader's end.
+const takeover = 2 * time.Second
+
 // instance is a process of the service.
 type instance struct {
-	cmd   *exec.Cmd
-	name  string
-	state string // folder
-	log   string // file
-	guard io.WriteCloser
-	ended chan struct{} // closed when err is set
-	err   error
+	cmd     *exec.Cmd
+	name    string
+	standby bool   // stands by while another one works, instead of taking over
+	state   string // folder
+	log     string // file
+	guard   io.WriteCloser
+	ended   chan struct{} // closed when err is set
+	err     error
 }
 
 // launch starts an instance and returns at once.
-func launch(t *testing.T, program, files, state, logs, broker string, n int) *instance {
+func launch(r *runner, n int, state string) *instance {
+	t := r.T
 	t.Helper()
-	i := &instance{name: fmt.Sprintf("instance %d", n), state: state, ended: make(chan struct{})}
-	i.log = filepath.Join(logs, fmt.Sprintf("%d.log", n))
-	file := filepath.Join(files, fmt.Sprintf("%d.yaml", n))
+	i := &instance{name: fmt.Sprintf("instance %d", n), standby: r.standby, state: state, ended: make(chan struct{})}
+	i.log = filepath.Join(r.logs, fmt.Sprintf("%d.log", n))
+	file := filepath.Join(r.state, fmt.Sprintf("%d.yaml", n))
 	rules, err := filepath.Abs(ruleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(configuration, broker, rules, state)
+	after := time.Duration(0)
+	if i.standby {
+		after = takeover
+	}
+	text := fmt.Sprintf(configuration, r.door, rules, after, state)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +80,7 @@ func launch(t *testing.T, program, files, state, logs, broker string, n int) *in
 		t.Fatal(err)
 	}
 	defer log.Close()
-	i.cmd = exec.Command(program, "run", "-c", file)
+	i.cmd = exec.Command(r.program, "run", "-c", file)
 	i.cmd.Stdout, i.cmd.Stderr = log, log
 	if err := i.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", i.name, err)
@@ -133,6 +146,41 @@ func (i *instance) said() []byte {
 		return []byte(err.Error())
 	}
 	return text
+}
+
+// wrote reports whether a progress is this instance's.
+func (i *instance) wrote(p model.Progress) bool {
+	return strings.HasSuffix(p.Host, fmt.Sprintf(":%d", i.cmd.Process.Pid))
+}
+
+// What an instance does.
+const (
+	unready = iota
+	works
+	standsBy
+)
+
+var address = regexp.MustCompile(`http=(\S+)`)
+
+// role is what the instance does by its own account.
+func (i *instance) role() int {
+	at := address.FindSubmatch(i.said())
+	if at == nil {
+		return unready
+	}
+	answer, err := (&http.Client{Timeout: time.Second}).Get(fmt.Sprintf("http://%s/readyz?standby=ok", at[1]))
+	if err != nil {
+		return unready
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	switch {
+	case err != nil || answer.StatusCode != http.StatusOK:
+		return unready
+	case bytes.Contains(text, []byte(pipeline.ErrStandby.Error())):
+		return standsBy
+	}
+	return works
 }
 
 // replaced reports whether the instance ended because another took over.

@@ -3,6 +3,7 @@ package fault
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,13 +17,16 @@ import (
 )
 
 // event is a fault that was done. Recovered is how long it took from the fault
-// (a kill), or from when its cause was gone (all others), until an epoch of
-// after it was committed; 0 if the next fault didn't wait for that.
+// (a kill, an end in good order), or from when its cause was gone (all others),
+// until an epoch of after it was committed; 0 if the next fault didn't wait for
+// that. Replaced is how long a successor of a stopped one took for the same.
 type event struct {
 	At        time.Time     `json:"at"`
 	Kind      string        `json:"kind"`
 	Detail    string        `json:"detail"`
+	Standby   bool          `json:"standby,omitempty"` // others stood by
 	Recovered time.Duration `json:"recovered_ns,omitempty"`
+	Replaced  time.Duration `json:"replaced_ns,omitempty"`
 }
 
 // report is what was done and what came of it.
@@ -47,11 +51,21 @@ type report struct {
 	Lost      int `json:"lost"`
 	Doubled   int `json:"doubled"`
 
-	GaveWay           int             `json:"gave_way"`            // instances that stopped for another
-	Deserted          int             `json:"deserted"`            // times that both of two stopped
-	EndedByThemselves int             `json:"ended_by_themselves"` // for no good reason
-	Replaced          []time.Duration `json:"replaced_ns"`         // zombies: from the stop to the successor's first commit
-	Faults            []event         `json:"faults"`
+	GaveWay           int     `json:"gave_way"`            // instances that stopped for another
+	Deserted          int     `json:"deserted"`            // times that both of two stopped
+	EndedByThemselves int     `json:"ended_by_themselves"` // for no good reason
+	AfterALeaderLeft  int     `json:"after_a_leader_left"` // takeovers by standbys
+	AfterSilence      int     `json:"after_silence"`       // likewise
+	StoodByAgain      int     `json:"stood_by_again"`      // instances that found another at work
+	Faults            []event `json:"faults"`
+}
+
+func (e event) String() string {
+	text := fmt.Sprintf("%s %s: %s", e.At.Format("15:04:05.000"), e.Kind, e.Detail)
+	if e.Recovered > 0 {
+		text += fmt.Sprintf(", recovered after %s", e.Recovered.Round(time.Millisecond))
+	}
+	return text
 }
 
 func newReport(plan []string) *report {
@@ -124,47 +138,65 @@ func (r *report) text() string {
 	fmt.Fprintf(&b, "# Fault tests: %s, lost = %d, doubled = %d\n\n", verdict, r.Lost, r.Doubled)
 	fmt.Fprintf(&b, "%s, commit %s, seed %d, %s, Apache Kafka. Took %s.\n\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Commit, r.Seed, r.Machine, r.Took.Round(time.Second))
-	b.WriteString("| fault | asked | done | recovery waited for | p50 | max |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
-	for _, kind := range kinds {
-		r.row(&b, kind, func(e event) bool { return e.Kind == kind }, fmt.Sprint(r.Asked[kind]))
-		for _, detail := range r.details(kind) {
-			r.row(&b, "· "+detail, func(e event) bool { return e.Kind == kind && e.Detail == detail }, "")
-		}
+	for _, standby := range []bool{false, true} {
+		r.table(&b, standby)
 	}
-	b.WriteString("\nRecovery: from a kill, or from when a network or broker was whole again or a zombie woke, until an epoch of after it was\nread as committed. Every fourth fault comes without waiting for that.\n\n")
+	b.WriteString("Recovery: from a kill or an end in good order, or from when a network or broker was whole again or a zombie woke, until\n" +
+		"an epoch of after it was read as committed. Every fourth fault comes without waiting for that.\n\n")
+	asked := 0
+	for _, n := range r.Asked {
+		asked += n
+	}
+	fmt.Fprintf(&b, "- Faults: %d of %d that were asked for.\n", len(r.Faults), asked)
 	fmt.Fprintf(&b, "- Written: %d records, %d out of order; %d refund records, of them %d duplicates and %d to be refused.\n",
 		r.Written.Records, r.Written.OutOfOrder, r.Written.Refunds, r.Written.Duplicates, r.Written.DeadLettered)
 	fmt.Fprintf(&b, "- Decided: %d refunds, %d of them approved and sent on, byte for byte.\n", r.Decisions, r.Approved)
-	p50, most := quantiles(r.Replaced)
-	fmt.Fprintf(&b, "- A zombie's successor committed p50 %s, at most %s after the zombie was stopped (%d).\n", p50, most, len(r.Replaced))
 	fmt.Fprintf(&b, "- Instances that gave way to another: %d. Both of two did: %d. Ended by themselves otherwise: %d.\n",
 		r.GaveWay, r.Deserted, r.EndedByThemselves)
+	fmt.Fprintf(&b, "- Standbys took over after a leader had left: %d, after silence: %d. Instances that worked and found another at work: %d.\n",
+		r.AfterALeaderLeft, r.AfterSilence, r.StoodByAgain)
 	return b.String()
 }
 
-func (r *report) details(kind string) (all []string) {
-	for _, e := range r.Faults {
-		if e.Kind == kind && !slices.Contains(all, e.Detail) {
-			all = append(all, e.Detail)
+// table is one way of running.
+func (r *report) table(b *strings.Builder, standby bool) {
+	title := "An instance, and a successor that is started"
+	if standby {
+		title = fmt.Sprintf("A leader and standbys, `engine.takeover_after: %s`", takeover)
+	}
+	fmt.Fprintf(b, "## %s\n\n| fault | done | recovery waited for | p50 | max |\n| --- | ---: | ---: | ---: | ---: |\n", title)
+	recovered := func(e event) time.Duration { return e.Recovered }
+	for _, kind := range kinds {
+		of := map[string][]event{}
+		for _, e := range r.Faults {
+			if e.Kind == kind && e.Standby == standby {
+				of[""] = append(of[""], e)
+				of[e.Detail] = append(of[e.Detail], e)
+			}
+		}
+		for _, detail := range slices.Sorted(maps.Keys(of)) {
+			name := "· " + detail
+			if detail == "" {
+				name = kind
+			}
+			row(b, name, of[detail], recovered)
+		}
+		if replaced := slices.DeleteFunc(of[""], func(e event) bool { return e.Replaced == 0 }); len(replaced) > 0 {
+			row(b, "· from the stop to the successor's first epoch", replaced, func(e event) time.Duration { return e.Replaced })
 		}
 	}
-	slices.Sort(all)
-	return all
+	b.WriteString("\n")
 }
 
-func (r *report) row(b *strings.Builder, name string, of func(event) bool, asked string) {
-	done, took := 0, []time.Duration(nil)
-	for _, e := range r.Faults {
-		if !of(e) {
-			continue
-		}
-		done++
-		if e.Recovered > 0 {
-			took = append(took, e.Recovered)
+func row(b *strings.Builder, name string, events []event, of func(event) time.Duration) {
+	var took []time.Duration
+	for _, e := range events {
+		if d := of(e); d > 0 {
+			took = append(took, d)
 		}
 	}
 	p50, most := quantiles(took)
-	fmt.Fprintf(b, "| %s | %s | %d | %d | %s | %s |\n", name, asked, done, len(took), p50, most)
+	fmt.Fprintf(b, "| %s | %d | %d | %s | %s |\n", name, len(events), len(took), p50, most)
 }
 
 // quantiles are the median and the largest.

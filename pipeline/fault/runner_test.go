@@ -15,18 +15,8 @@ import (
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
-// The kinds of faults.
-const (
-	kill    = "kill"
-	zombie  = "zombie"
-	network = "network"
-	broker  = "broker"
-)
-
-var kinds = []string{kill, zombie, network, broker}
-
-// runner does the harm, and keeps an instance of the service running. All of it
-// happens in the test's goroutine.
+// runner does the harm, and keeps the service running. All of it happens in the
+// test's goroutine.
 type runner struct {
 	*testing.T
 	rng     *rand.Rand
@@ -39,16 +29,48 @@ type runner struct {
 	watcher *watcher
 	report  *report
 
+	// Beside the instance that works others stand by, and take over. Without, one
+	// works, and a successor is started when there is a reason to.
+	standby bool
+
 	running  []*instance
 	launched int
 }
 
-func (r *runner) start() *instance {
+func (r *runner) start() {
 	r.Helper()
 	r.launched++
-	i := launch(r.T, r.program, r.state, r.folder(), r.logs, r.door, r.launched)
-	r.running = append(r.running, i)
-	return i
+	r.running = append(r.running, launch(r, r.launched, r.folder()))
+}
+
+// fill starts who is missing: one or two are to stand by.
+func (r *runner) fill() {
+	r.Helper()
+	for want := 2 + r.rng.IntN(2); r.standby && len(r.running) < want; {
+		r.start()
+	}
+}
+
+// killed ends some without warning.
+func (r *runner) killed(them []*instance) time.Time {
+	r.running = slices.DeleteFunc(slices.Clone(r.running), func(i *instance) bool { return slices.Contains(them, i) })
+	for _, i := range them {
+		i.kill()
+	}
+	return time.Now()
+}
+
+// ended asks an instance to end, which it must do in good order.
+func (r *runner) ended(i *instance) {
+	r.Helper()
+	r.running = slices.DeleteFunc(r.running, func(other *instance) bool { return other == i })
+	i.signal(syscall.SIGTERM)
+	if !i.within(30 * time.Second) {
+		i.kill()
+		r.Errorf("%s did not end in good order\n%s", i.name, i.lastWords())
+	} else if i.err != nil {
+		r.Errorf("%s, asked to end: %v\n%s", i.name, i.err, i.lastWords())
+	}
 }
 
 // folder is a state folder that nobody has: mostly one that an instance left,
@@ -67,14 +89,14 @@ func (r *runner) folder() string {
 }
 
 // keep sees to it that an instance runs. One that ended by itself must have
-// been replaced by another.
+// been replaced by another, and not be one that stands by then.
 func (r *runner) keep() {
 	r.Helper()
 	r.running = slices.DeleteFunc(r.running, func(i *instance) bool {
 		if !i.over() {
 			return false
 		}
-		if i.replaced() {
+		if i.replaced() && !i.standby {
 			r.report.GaveWay++
 			return true
 		}
@@ -95,7 +117,7 @@ func (r *runner) end() {
 	}
 }
 
-// listen looks for what no instance may ever say.
+// listen looks for what no instance may ever say, and counts takeovers.
 func (r *runner) listen() {
 	logs, _ := filepath.Glob(filepath.Join(r.logs, "*.log"))
 	for _, log := range logs {
@@ -105,40 +127,67 @@ func (r *runner) listen() {
 				r.Errorf("%s:\n%.3000s", log, text[max(0, at-200):])
 			}
 		}
+		r.report.AfterALeaderLeft += bytes.Count(text, []byte("taking over: the leader has left"))
+		r.report.AfterSilence += bytes.Count(text, []byte("taking over: the leader is silent"))
+		r.report.StoodByAgain += bytes.Count(text, []byte("another instance took over: standing by"))
 	}
 }
 
-// recovered waits for an epoch that was closed after a time to be committed,
-// and says how much later that was.
-func (r *runner) recovered(what string, since time.Time) time.Duration {
+// wait looks now and then whether something has come about.
+func (r *runner) wait(what string, done func() bool) {
 	r.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if seen := r.watcher.after(since); !seen.IsZero() {
-			return seen.Sub(since)
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+		if r.keep(); time.Now().Before(deadline) {
+			continue
 		}
-		r.keep()
+		for _, i := range r.running {
+			r.Logf("%s:\n%s", i.name, i.lastWords())
+		}
+		r.Fatalf("not after %s: %s", patience, what)
 	}
-	for _, i := range r.running {
-		r.Logf("%s:\n%s", i.name, i.lastWords())
-	}
-	r.Fatalf("%s: no epoch was committed for %s", what, patience)
-	return 0
 }
 
-// oneLeft waits until a single instance runs: of two, one has to give way.
-func (r *runner) oneLeft() {
+// recovered waits for an epoch that was closed after a time to be committed, by
+// anybody but one, and says how much later that was.
+func (r *runner) recovered(what string, since time.Time, but *instance) (took time.Duration) {
 	r.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if r.keep(); len(r.running) == 1 {
-			return
-		}
-		if time.Now().After(deadline) {
-			for _, i := range r.running {
-				r.Logf("%s:\n%s", i.name, i.lastWords())
+	r.wait("an epoch after "+what, func() bool {
+		seen := r.watcher.after(since, but)
+		took = seen.Sub(since)
+		return !seen.IsZero()
+	})
+	return took
+}
+
+// settled waits until one instance works and all others stand by. Of two that
+// can't, one has to give way.
+func (r *runner) settled() (leader *instance) {
+	r.Helper()
+	r.wait("one instance works, and all others stand by", func() bool {
+		leader = nil
+		for _, i := range r.running {
+			switch i.role() {
+			case works:
+				if leader != nil {
+					return false
+				}
+				leader = i
+			case unready:
+				return false
 			}
-			r.Fatalf("%d instances still run after %s", len(r.running), patience)
 		}
+		return leader != nil
+	})
+	return leader
+}
+
+// leader is who committed last, if it still runs.
+func (r *runner) leader() *instance {
+	by := r.watcher.now()
+	if at := slices.IndexFunc(r.running, func(i *instance) bool { return !i.over() && i.wrote(by) }); at >= 0 {
+		return r.running[at]
 	}
+	return nil
 }
 
 // between is a random time.
@@ -148,194 +197,22 @@ func (r *runner) between(least, most time.Duration) time.Duration {
 
 func (r *runner) percent(p int) bool { return r.rng.IntN(100) < p }
 
-// fault does one thing and notes it. Mostly the next one waits until the
-// service has recovered; else it comes on top.
-func (r *runner) fault(kind string) {
-	r.Helper()
-	time.Sleep(r.between(0, 300*time.Millisecond))
-	r.keep()
-	began := time.Now()
-	detail, since := map[string]func() (string, time.Time){
-		kill: r.kill, zombie: r.zombie, network: r.network, broker: r.broker,
-	}[kind]()
-	done := event{At: began, Kind: kind, Detail: detail}
-	if r.percent(75) {
-		done.Recovered = r.recovered(kind+": "+detail, since)
-	} else {
-		time.Sleep(r.between(0, 700*time.Millisecond))
-	}
-	r.report.add(done)
-}
-
-// moment waits for a random one, or for an epoch's end to be on its way: the
-// proxy then keeps it until release is called.
-func (r *runner) moment() (detail string, release func()) {
-	n := r.rng.IntN(4)
-	if n > 1 {
-		return "at any time", func() {}
-	}
-	reached, release := r.proxy.holdNext(n)
-	select {
-	case <-reached:
-		return []string{"EndTxn on its way", "answer to EndTxn on its way"}[n], release
-	case <-time.After(3 * time.Second): // nobody is live
-		release()
-		return "at any time", func() {}
-	}
-}
-
-// kill ends the service without warning; one successor starts, or two.
-func (r *runner) kill() (string, time.Time) {
-	detail, release := r.moment()
-	defer release()
-	since := r.replace()
-	if !r.percent(15) {
-		return detail + ", one successor", since
-	}
-	r.start()
-	if r.percent(70) {
-		release()
-		r.oneLeft()
-	}
-	return detail + ", two successors", since
-}
-
-// replace kills what runs and starts one instance.
-func (r *runner) replace() (killed time.Time) {
-	for _, i := range r.running {
-		i.kill()
-	}
-	r.running = nil
-	killed = time.Now()
-	r.start()
-	return killed
-}
-
-// zombie stops the service for a while. Mostly another one has taken over when
-// it wakes up in the middle of whatever it did.
-func (r *runner) zombie() (string, time.Time) {
-	detail, release := r.moment()
-	defer release()
-	asleep := slices.Clone(r.running)
-	for _, i := range asleep {
-		i.signal(syscall.SIGSTOP)
-	}
-	wake := func() {
-		for _, i := range asleep {
-			i.signal(syscall.SIGCONT)
-		}
-	}
-	since := time.Now()
-	if r.percent(15) {
-		time.Sleep(r.between(100*time.Millisecond, 3*time.Second))
-		wake()
-		return detail + ", nobody took over", time.Now()
-	}
-	r.start()
-	if r.percent(70) {
-		detail += ", replaced when it woke"
-		r.report.Replaced = append(r.report.Replaced, r.recovered("a successor", since))
-		time.Sleep(r.between(0, 500*time.Millisecond))
-	} else {
-		time.Sleep(r.between(0, 1500*time.Millisecond))
-		detail += ", woke at about the time it was replaced"
-	}
-	release() // what it sent arrives when another one has taken over
-	woken := time.Now()
-	wake()
-	r.oneLeft()
-	return detail, woken
-}
-
-// network harms what is on its way between the service and the broker. The
-// time to recover counts from when the network is whole again.
-func (r *runner) network() (string, time.Time) {
-	switch r.rng.IntN(10) {
-	case 0, 1:
-		r.proxy.cut()
-		return "all connections reset", time.Now()
-	case 2:
-		r.proxy.tear(r.rng)
-		return "half of the connections torn", time.Now()
-	case 3, 4:
-		detail, directions := "black hole", []int{requests, answers}
-		if r.percent(50) {
-			detail, directions = "black hole for answers only", directions[answers:]
-		}
-		r.proxy.swallow(directions...)
-		time.Sleep(r.between(300*time.Millisecond, 4*time.Second))
-		r.proxy.heal()
-		return detail, time.Now()
-	case 5, 6:
-		r.proxy.slow(r.between(20*time.Millisecond, 300*time.Millisecond))
-		time.Sleep(r.between(500*time.Millisecond, 4*time.Second))
-		r.proxy.heal()
-		return "delay", time.Now()
-	case 7:
-		return "answer to EndTxn lost, connection silent", r.dropAnswer(swallowed)
-	default:
-		return "answer to EndTxn lost, connection cut", r.dropAnswer(cutInstead)
-	}
-}
-
-func (r *runner) dropAnswer(how int32) time.Time {
-	before := r.proxy.dropped.Load()
-	r.proxy.drop.Store(how)
-	for deadline := time.Now().Add(patience); r.proxy.dropped.Load() == before; time.Sleep(time.Millisecond) {
-		if r.keep(); time.Now().After(deadline) {
-			r.Fatalf("no epoch was ended for %s", patience)
-		}
-	}
-	return time.Now()
-}
-
-// broker kills the broker and brings it back. The time to recover counts from
-// when it answers again.
-func (r *runner) broker() (string, time.Time) {
-	detail := "restarted"
-	r.cluster.Kill()
-	time.Sleep(r.between(0, time.Second))
-	if r.percent(20) {
-		detail = "restarted, the service killed meanwhile"
-		r.replace()
-	}
-	r.cluster.Restart()
-	return detail, time.Now()
-}
-
 // drain waits until everything that was written is decided, and ends the
 // service in good order.
 func (r *runner) drain(w *model.World) {
 	r.Helper()
-	r.oneLeft()
+	r.settled()
 	want := int64(w.Count("refunds", ""))
 	if n := len(r.cluster.ReadCommitted("refunds")); int64(n) != want {
 		r.Fatalf("the load is %d refund records, their topic has %d: the test itself is wrong", want, n)
 	}
-	for deadline := time.Now().Add(patience); r.watcher.now().Balance.Read < want; time.Sleep(20 * time.Millisecond) {
-		if r.keep(); time.Now().After(deadline) {
-			r.Fatalf("%d refund records, accounted for after %s: %+v\n%s", want, patience, r.watcher.now(), r.running[0].lastWords())
-		}
-	}
-	last := r.running[0]
-	r.running = nil
-	last.signal(syscall.SIGTERM)
-	if !last.within(30 * time.Second) {
-		last.kill()
-		r.Errorf("%s did not end in good order", last.name)
-	}
-	if last.err != nil {
-		r.Errorf("%s, asked to end: %v\n%s", last.name, last.err, last.lastWords())
+	r.wait(fmt.Sprintf("%d refund records are accounted for", want), func() bool { return r.watcher.now().Balance.Read >= want })
+	last := slices.Clone(r.running)
+	r.rng.Shuffle(len(last), func(i, j int) { last[i], last[j] = last[j], last[i] })
+	for _, i := range last {
+		r.ended(i)
 	}
 	if err := r.watcher.fault(); err != nil {
 		r.Error(err)
 	}
-}
-
-func (e event) String() string {
-	text := fmt.Sprintf("%s %s: %s", e.At.Format("15:04:05.000"), e.Kind, e.Detail)
-	if e.Recovered > 0 {
-		text += fmt.Sprintf(", recovered after %s", e.Recovered.Round(time.Millisecond))
-	}
-	return text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,9 +18,21 @@ import (
 type watcher struct {
 	mu    sync.Mutex
 	last  model.Progress
-	seen  time.Time
-	count int
-	wrong error // a record that doesn't read, or a balance that doesn't hold
+	seen  []sighting
+	wrote map[writer]bool
+	wrong error // a record that doesn't read or that nobody may have written, or a balance that doesn't hold
+}
+
+// sighting is an epoch, and when it was seen to be committed.
+type sighting struct {
+	model.Progress
+	at time.Time
+}
+
+// writer is an instance between two recoveries.
+type writer = struct {
+	Instance string
+	Session  int64
 }
 
 func watch(t *testing.T, brokers []string) *watcher {
@@ -30,7 +43,7 @@ func watch(t *testing.T, brokers []string) *watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{}
+	w := &watcher{wrote: make(map[writer]bool)}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -58,22 +71,32 @@ func (w *watcher) see(r *kgo.Record) {
 	if err == nil && p.Balance.Read < w.last.Balance.Read {
 		err = fmt.Errorf("at offset %d progress goes back from %+v to %+v", r.Offset, w.last.Balance, p.Balance)
 	}
+	if err == nil && p.Writer != w.last.Writer && w.wrote[p.Writer] {
+		err = fmt.Errorf("at offset %d, epoch %d is of %s %+v, which %s %+v had replaced", r.Offset, p.Epoch, p.Host, p.Writer, w.last.Host, w.last.Writer)
+	}
 	if err != nil && w.wrong == nil {
 		w.wrong = err
 	}
-	w.last, w.seen = p, time.Now()
-	w.count++
+	if p.Epoch != w.last.Epoch { // else a claim: the epoch before again, in a successor's name
+		w.seen = append(w.seen, sighting{p, time.Now()})
+	}
+	w.wrote[p.Writer], w.last = true, p
 }
 
-// after is when the first epoch that was closed at a time or later was seen
-// to be committed; zero if there is none yet.
-func (w *watcher) after(t time.Time) time.Time {
+// after is when the first epoch that was closed after a time, and not by this
+// instance, was seen to be committed; the zero time if there is none yet.
+func (w *watcher) after(t time.Time, but *instance) (at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.last.At > t.UnixMilli() {
-		return w.seen
+	for _, s := range slices.Backward(w.seen) {
+		if s.At <= t.UnixMilli() {
+			break
+		}
+		if but == nil || !but.wrote(s.Progress) {
+			at = s.at
+		}
 	}
-	return time.Time{}
+	return at
 }
 
 func (w *watcher) now() model.Progress {

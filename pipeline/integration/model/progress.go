@@ -7,7 +7,13 @@ import (
 
 // Progress is what the newest record of refundguard-progress says.
 type Progress struct {
-	At      int64 // when the epoch was closed, Unix milliseconds
+	At     int64 // when the epoch was closed, Unix milliseconds
+	Epoch  int64
+	Host   string // and process id, of who wrote it
+	Writer struct {
+		Instance string
+		Session  int64
+	}
 	Balance Balance
 	Streams []struct {
 		Topic      string
