@@ -56,9 +56,9 @@ fault: ## kills, zombies, torn networks, dead brokers under load; a report in bi
 	$(GO) test $(RACE) ./pipeline/fault -run TestFaults -count=1 -v -timeout 15m -args -build="$(RACE)" \
 		-kills 18 -zombies 8 -terms 4 -proxy 10 -broker 2 -for 100s -report $(CURDIR)/bin/fault $(ARGS)
 
-fault-long: ## 326 faults; its report is kept in pipeline/fault (20 minutes)
+fault-long: ## 390 faults; its report is kept in pipeline/fault (half an hour)
 	$(GO) test ./pipeline/fault -run TestFaults -count=1 -v -timeout 90m -args \
-		-kills 160 -zombies 50 -terms 20 -proxy 80 -broker 16 -for 30m -rate 300 -report $(CURDIR)/bin/fault $(ARGS)
+		-kills 200 -zombies 50 -terms 20 -proxy 100 -broker 20 -for 60m -rate 300 -report $(CURDIR)/bin/fault $(ARGS)
 	cp bin/fault/report.md pipeline/fault/report.md
 
 fuzz: ## every fuzzer for FUZZTIME (30s), side by side (under 5 minutes on 4 cores)
