@@ -205,7 +205,12 @@ func (s *session) loop(ctx, work context.Context) error {
 		if s.failed != nil {
 			return s.failed
 		}
-		if moved && len(s.commits) == 0 && len(s.ends.answer) == 0 && ctx.Err() == nil {
+		select { // also where there is always something to do
+		case <-gauges.C:
+			s.lookAround(work)
+		default:
+		}
+		if moved && len(s.commits)+len(s.ends.answer)+len(s.reader.fail) == 0 && ctx.Err() == nil {
 			continue
 		}
 		select {
@@ -224,14 +229,19 @@ func (s *session) loop(ctx, work context.Context) error {
 		case <-s.reader.wake:
 		case <-idle.C:
 		case <-gauges.C:
-			s.askEnds(work)
-			s.leaveOut(time.Now())
-			s.tellLoss(s.cfg.now())
-			s.cfg.state(s.health(work))
-			s.metrics.observe(s)
-			s.shedShadow()
+			s.lookAround(work)
 		}
 	}
+}
+
+// lookAround is what is done each second.
+func (s *session) lookAround(ctx context.Context) {
+	s.askEnds(ctx)
+	s.leaveOut(time.Now())
+	s.tellLoss(s.cfg.now())
+	s.cfg.state(s.health(ctx))
+	s.metrics.observe(s)
+	s.shedShadow()
 }
 
 // commitDue: something to write and an interval has passed, or a second has.
