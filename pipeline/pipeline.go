@@ -187,7 +187,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			p.setState(errors.New("stopped"))
-			if errors.Is(err, context.Canceled) {
+			switch {
+			case errors.Is(err, context.Canceled):
+				return nil
+			case errors.Is(err, ErrFenced) && p.cfg.Engine.TakeoverAfter > 0:
+				p.log.Warn("another instance took over while this one stopped", "error", err)
 				return nil
 			}
 			return err

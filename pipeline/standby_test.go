@@ -162,6 +162,25 @@ func TestAStandbyTakesOver(t *testing.T) {
 	}
 }
 
+// One that is replaced while it stops has stopped in order: another works.
+func TestReplacedWhileStopping(t *testing.T) {
+	t.Parallel()
+	r := newHeld(t, 1, 1)
+	dir := t.TempDir()
+	a := r.join(filepath.Join(dir, "a"))
+	r.leader(a)
+	b := r.join(filepath.Join(dir, "b"))
+	r.standsBy(b)
+	a.net.set(true)
+	r.send("refunds", 0, refund("X", "", "ann", "60", time.Hour))
+	a.stop()
+	r.until("X is decided", func() bool { return b.Balance().Read == 1 })
+	a.net.set(false)
+	if err := a.wait(); err != nil && !strings.HasPrefix(err.Error(), "stopping: the last epoch could not be committed") {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 // Silence that a standby has only slept through, or in which no broker answered
 // anybody, is no reason to take over from a leader that works.
 func TestAStandbyThatSawNothingWaits(t *testing.T) {
