@@ -46,7 +46,6 @@ func newWorld(t *testing.T, partitions int32, rules string) *world {
 	w.client = w.cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	w.cfg.Rules.Dir = t.TempDir()
 	w.cfg.State.Dir, w.cfg.State.SaveInterval = filepath.Join(t.TempDir(), "state"), 50*time.Millisecond
-	w.cfg.State.Memory = 1 // all that can leaves
 	w.cfg.Rules.Reload = 20 * time.Millisecond
 	w.cfg.Engine.Workers, w.cfg.Engine.TakeoverAfter = 3, 0
 	w.writeRules(rules)

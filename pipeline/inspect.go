@@ -137,6 +137,7 @@ func (s *State) Verify() (keys int64, err error) {
 	}
 	e := newEngine(cfg, schema, set)
 	defer e.Close()
+	e.KeepOnDisk(s.store) // as at a start: ids and transactions are looked at, and stay there
 	if err := e.Restore(s.saved.Engine, time.Now().UnixMilli(), s.store); err != nil {
 		return 0, err
 	}

@@ -115,6 +115,8 @@ func serve(text string) {
 	}
 }
 
+const century = 100 * 365 * 24 * time.Hour
+
 // run is the service from its configuration to its end. Epochs are small and
 // many, so that what happens between two of them happens often.
 func (s *settings) run(ctx context.Context, log *slog.Logger) error {
@@ -127,7 +129,9 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config := pipeline.DefaultConfig()
 	config.Rules.Dir = s.Rules
 	config.Streams = map[string]pipeline.StreamConfig{"refunds": {DecideFrom: s.DecideFrom}}
-	config.State.Dir, config.State.SaveInterval, config.State.Memory = s.State, 50*time.Millisecond, 1
+	config.State.Dir, config.State.SaveInterval = s.State, 50*time.Millisecond
+	// A year passes within seconds, and the model forgets nothing.
+	config.State.Originals, config.State.Retention, config.State.Dedup = century, century, century
 	config.Engine.BufferRecords, config.Engine.TakeoverAfter = 256, s.TakeoverAfter
 	config.Engine.CommitInterval = 5 * time.Millisecond
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
