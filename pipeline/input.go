@@ -177,6 +177,10 @@ func (p *partition) drained() bool {
 	return true
 }
 
+// recovered is up to where a recovering or following session has what another
+// one passed.
+func (p *partition) recovered() int64 { return min(p.applied, p.passed) }
+
 // lag is how many offsets there are to the partition's end, as far as that is
 // known, that are not applied.
 func (p *partition) lag() int64 {

@@ -35,7 +35,8 @@ func newJournal(d *derived, state *savedState) *journal {
 	j := &journal{derived: d, state: state, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime,
 		ends: map[int32]int64{}, alertEnds: map[int32]int64{}}
 	if state != nil {
-		j.ends, j.alertEnds = maps.Clone(state.Journal), maps.Clone(state.Alerts)
+		maps.Copy(j.ends, state.Journal)
+		maps.Copy(j.alertEnds, state.Alerts)
 	}
 	return j
 }
@@ -176,15 +177,15 @@ func (j *journal) taken(id string) {
 
 // restoreRest enters the decisions whose records the refunds topic no longer
 // holds, or that today's schema can't read: their ids stay known, and their
-// amounts stay in the sums of their transactions.
-// Those of epochs that are still to be followed are left.
-func (s *session) restoreRest(past *journal, following bool) {
+// amounts stay in the sums of their transactions. Before the end of what is
+// recovered, or followed, only those before what is applied.
+func (s *session) restoreRest(past *journal, end bool) {
 	n := 0
 	for id, d := range past.decided {
 		at := past.place[id]
 		p := s.refunds.partitions[at.partition]
 		switch {
-		case following && at.offset >= p.passed:
+		case !end && at.offset >= p.recovered():
 			continue
 		case at.offset < p.inState && p.odd[at.offset] != refused:
 			s.engine.Reserve(d) // the id is known

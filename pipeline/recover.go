@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -142,17 +143,19 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	s.journalAt, s.alertsAt = r.past.ends, r.past.alertEnds
 	s.loseRefunds(r.past)
+	if err := s.catchUp(ctx, r, last); err != nil {
+		return err
+	}
 	s.toTheEnd(last)
-	if err := s.catchUp(ctx, r); err != nil {
+	if err := s.catchUp(ctx, r, nil); err != nil {
 		return err
 	}
 	if r.past.derived != nil {
 		s.engine.IncompleteDerived(r.past.derived.since)
 	}
-	s.restoreRest(r.past, false)
+	s.restoreRest(r.past, true)
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
-			p.applied = max(p.applied, p.stop)
 			p.stop, p.passed, p.waitSince = -1, 0, time.Now()
 		}
 	}
@@ -169,7 +172,9 @@ func (s *session) recover(ctx, work context.Context) error {
 type recovery struct {
 	state *savedState
 	past  *journal
+	from  mark  // the state had this of the journal when it began
 	read  int64 // records
+	least int64 // bytes that the state took since the last save began
 	told  time.Time
 }
 
@@ -203,6 +208,7 @@ func (s *session) restart(ctx, work context.Context, last *progress, r *recovery
 	}
 	s.forgotten()
 	r.past = newJournal(s.wanted(), r.state)
+	r.from = mark{journal: maps.Clone(r.past.ends), alerts: maps.Clone(r.past.alertEnds)}
 	return s.startReader(work)
 }
 
@@ -221,8 +227,12 @@ func (s *session) toTheEnd(last *progress) {
 	}
 }
 
-// catchUp applies what is read, up to where each partition is to stop.
-func (s *session) catchUp(ctx context.Context, r *recovery) error {
+// catchUp applies what is read, up to where each partition is to stop. It saves
+// what it has by then, unless of is nil: the progress that it leads to.
+func (s *session) catchUp(ctx context.Context, r *recovery, of *progress) error {
+	if s.saved.IsZero() {
+		s.saved = time.Now() // a short one need not
+	}
 	for !s.caughtUp() {
 		if err := ctx.Err(); err != nil {
 			return err // there may be more to apply for minutes
@@ -230,16 +240,28 @@ func (s *session) catchUp(ctx context.Context, r *recovery) error {
 		if time.Since(r.told) > 5*time.Second {
 			behind := s.behind()
 			s.metrics.recoveryBehind.Set(float64(behind))
+			s.metrics.observe(s)
 			if !r.told.IsZero() {
 				s.log.Info("recovering", "records", r.read, "behind", behind)
 			}
 			r.told = time.Now()
 		}
-		if s.collect(everything) {
+		began := time.Now()
+		moved := s.collect(everything)
+		if moved {
 			r.read += int64(len(s.chunk))
 			if err := s.restore(r.past); err != nil {
 				return err
 			}
+		}
+		if of != nil {
+			s.saveRecovered(of, r)
+		}
+		moved = s.saveFor(time.Since(began)/saveShare) || moved
+		if err := s.makeRoom(ctx); err != nil {
+			return err
+		}
+		if moved {
 			continue
 		}
 		select {
@@ -249,6 +271,11 @@ func (s *session) catchUp(ctx context.Context, r *recovery) error {
 			return err
 		case <-s.reader.wake:
 		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	for _, in := range s.inputs {
+		for _, p := range in.partitions {
+			p.applied = max(p.applied, p.stop) // control records, and what was compacted
 		}
 	}
 	s.metrics.recoveryBehind.Set(0)

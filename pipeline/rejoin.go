@@ -93,15 +93,11 @@ func (s *session) rejoining() bool {
 
 // diverged sets the state aside for the session that follows.
 func (s *session) diverged() error {
-	v := s.saver
-	if v == nil {
-		v = s.unsaved
-	}
-	if v == nil { // it was only read
+	if s.folder == nil { // it was only read
 		return &fatalError{errDiverged}
 	}
-	v.close()
-	s.saver, s.unsaved = nil, nil
+	s.folder.close()
+	s.folder, s.saver = nil, nil
 	st, err := store.Open(s.cfg.files, s.cfg.stateDir(), s.log)
 	if st != nil {
 		err = errors.Join(st.SetAside(), st.Close())

@@ -84,6 +84,7 @@ type saving struct {
 	began     time.Time
 	copied    bool
 	committed bool
+	part      bool // of what is recovered
 	sent      bool
 }
 
@@ -208,9 +209,18 @@ func (s *session) stateErr() error {
 // startSave begins a save of the state as it is now, which is that of the
 // progress, if it is time.
 func (s *session) startSave(p *progress, now bool) {
-	if s.saver == nil || s.saving != nil || s.stateErr() != nil || !now && (s.engine.Evicting() || time.Since(s.saved) < s.cfg.State.SaveInterval) {
-		return
+	if now && s.canSave() || s.saveDue() {
+		s.beginSave(p)
 	}
+}
+
+func (s *session) canSave() bool { return s.saver != nil && s.saving == nil && s.stateErr() == nil }
+
+func (s *session) saveDue() bool {
+	return s.canSave() && !s.engine.Evicting() && time.Since(s.saved) >= s.cfg.State.SaveInterval
+}
+
+func (s *session) beginSave(p *progress) {
 	began := time.Now()
 	for _, key := range s.rewrite {
 		s.engine.Rewrite(key)
@@ -293,7 +303,11 @@ func (s *session) saveSome() bool {
 			panic(err) // no such type in it
 		}
 		v.sent = true
-		s.saver.steps <- saveStep{meta: meta, checkpoint: s.checkpointOf(&v.state)}
+		last := saveStep{meta: meta}
+		if !v.part {
+			last.checkpoint = s.checkpointOf(&v.state)
+		}
+		s.saver.steps <- last
 	}
 	return false
 }
@@ -304,7 +318,7 @@ func (s *session) endSave(r saveResult) {
 	if r.err != nil {
 		s.log.Error("the state is not saved any longer: after a restart more is read again from the topics", "error", r.err.Error())
 		s.engine.Untrack()
-		s.saver, s.unsaved = nil, s.saver // what left memory is there still
+		s.saver = nil // what left memory is in the folder still
 		return
 	}
 	s.engine.StartEvict(v.save)

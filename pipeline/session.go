@@ -76,8 +76,8 @@ type session struct {
 	fillWanted *fillPlan
 	fill       *filler
 
-	saver               *saver          // nil: no state folder
-	unsaved             *saver          // of one that nothing can be saved in any longer
+	folder              *saver          // nil: no state folder
+	saver               *saver          // of folder; nil: nothing can be saved there
 	saving              *saving         // nil: none is under way
 	saved               time.Time       // when the last one ended
 	rewrite             [][]byte        // keys to be saved whole
@@ -174,10 +174,8 @@ func (s *session) close(stop func()) {
 		s.reader.wg.Wait()
 		s.reader.client.Close()
 	}
-	for _, v := range []*saver{s.saver, s.unsaved} {
-		if v != nil {
-			v.close()
-		}
+	if s.folder != nil {
+		s.folder.close()
 	}
 	s.producer.Close()
 	s.adm.Close()
@@ -205,7 +203,7 @@ func (s *session) loop(ctx, work context.Context) error {
 		if s.failed != nil {
 			return s.failed
 		}
-		select { // also where there is always something to do
+		select {
 		case <-gauges.C:
 			s.lookAround(work)
 		default:
@@ -228,8 +226,6 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.nextRules = &r // at the end of the epoch
 		case <-s.reader.wake:
 		case <-idle.C:
-		case <-gauges.C:
-			s.lookAround(work)
 		}
 	}
 }

@@ -72,8 +72,7 @@ func (s *session) follow(ctx context.Context, f *following, r *recovery) error {
 	look := time.NewTicker(min(followEvery, f.after/4+1))
 	defer look.Stop()
 	for {
-		for began := time.Now(); s.saveSome() && time.Since(began) < followEvery; {
-		}
+		s.saveFor(followEvery)
 		if err := s.stateErr(); err != nil {
 			return err
 		}
@@ -143,10 +142,14 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 		return err
 	}
 	s.loseRefunds(r.past)
-	if err := s.catchUp(ctx, r); err != nil {
+	saved := p
+	if f.caughtUp {
+		saved = nil // it is, below
+	}
+	if err := s.catchUp(ctx, r, saved); err != nil {
 		return err
 	}
-	s.restoreRest(r.past, true)
+	s.restoreRest(r.past, false)
 	s.tellLoss(s.cfg.now())
 	f.caughtUp = true
 	s.tellStandby(f)
@@ -160,40 +163,10 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 }
 
 // saveFollowed begins to save the state as it is now, if it is time. What the
-// leader has applied and not decided, this state hasn't; and whose folder this
-// is, and what its state lacks, isn't the leader's either.
+// leader has applied and not decided, this state hasn't.
 func (s *session) saveFollowed(p *progress, f *following) {
-	if f.applied.journal == nil {
-		return
-	}
-	own := *p
-	own.Writer, own.Host, own.Left = s.cfg.writer, s.cfg.host, false
-	own.Saved, own.Lost, own.LostRefunds = s.kept, s.lost, s.lostRefunds
-	own.Streams = nil
-	for _, sp := range p.Streams {
-		sp.Partitions = append([]partitionProgress(nil), sp.Partitions...)
-		for _, in := range s.inputs {
-			for i := range sp.Partitions {
-				part := in.partitions[i]
-				if in.stream.Name != sp.Stream {
-					break
-				}
-				if part.inState > part.passed {
-					return // it still has what waited when it was saved
-				}
-				sp.Partitions[i].From = part.from
-				if in.decides {
-					sp.Partitions[i].Applied = part.passed
-				}
-			}
-		}
-		own.Streams = append(own.Streams, sp)
-	}
-	if before := s.saving; before == nil {
-		if s.startSave(&own, false); s.saving != nil {
-			s.saving.committed = true
-			s.saving.state.Journal, s.saving.state.Alerts = f.applied.journal, f.applied.alerts
-		}
+	if f.applied.journal != nil && s.saveDue() {
+		s.saveBehind(p, f.applied)
 	}
 }
 

@@ -25,7 +25,8 @@ func (s *session) openState(ctx context.Context, last *progress) (*savedState, e
 		return nil, err
 	}
 	if st != nil && !st.ReadOnly() {
-		s.saver = newSaver(st, s.log, s.metrics)
+		s.folder = newSaver(st, s.log, s.metrics)
+		s.saver = s.folder
 		s.engine.Track()
 		s.engine.KeepOnDisk(st)
 	} else if st != nil {

@@ -100,6 +100,10 @@ func printRecovery(cmd *cobra.Command, res bench.RecoveryResult) {
 			c.Reread, seconds(c.RereadLoad), seconds(c.RereadLive)})
 	}
 	t.Render()
+	for _, c := range res.Crashes {
+		fmt.Fprintf(out, "%d keys from nothing, with state.memory %d MiB: live after %s s, at most %.0f MiB of state\n",
+			c.Keys, c.Fresh.Memory>>20, seconds(c.Fresh.Live), c.Fresh.State/(1<<20))
+	}
 	if f := res.Failover; f != nil {
 		fmt.Fprintf(out, "failover at %d events/s: %s s without a decision after kill -9, %s s after SIGTERM (before, %s s at most)\n",
 			f.Rate, seconds(f.Killed), seconds(f.Stopped), seconds(f.Typical))

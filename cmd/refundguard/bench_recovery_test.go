@@ -38,6 +38,9 @@ func TestBenchRecovery(t *testing.T) {
 	if c.Waited != 2000 || c.Reread > 2000 || c.Reread < 1000 || c.Keys < 2000 || c.Load <= 0 || c.Live <= c.Load || c.Decided <= c.Load || c.RereadLive <= c.RereadLoad {
 		t.Errorf("%+v", c)
 	}
+	if f := c.Fresh; f.Live <= 0 || f.Memory <= 0 || f.State <= 0 {
+		t.Errorf("from nothing: %+v", f)
+	}
 	if c.MemoryPerKey <= 0 || c.DiskPerKey <= 0 || c.RSSPerKey <= c.MemoryPerKey {
 		t.Errorf("sizes: %+v", c)
 	}

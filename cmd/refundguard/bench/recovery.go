@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"syscall"
@@ -51,6 +52,16 @@ type CrashResult struct {
 	Reread     int64   `json:"events_reread"` // by the start after the second kill
 	RereadLoad float64 `json:"reread_load_seconds"`
 	RereadLive float64 `json:"reread_live_seconds"`
+
+	Fresh FreshResult `json:"from_nothing"`
+}
+
+// FreshResult is of a start without a state: all that the topics hold is read
+// again, with half of the memory that the state takes.
+type FreshResult struct {
+	Memory int64   `json:"state_memory_bytes"`
+	Live   float64 `json:"live_seconds"`
+	State  float64 `json:"state_bytes"` // at most
 }
 
 // eventsPerKey is about what the generator makes of them. Small states have more
@@ -152,8 +163,34 @@ func (r Recovery) crash(ctx context.Context, keys int) (c CrashResult, a Audit, 
 	if err := in.stop(ctx); err != nil {
 		return c, a, err
 	}
+	r.Tell(fmt.Sprintf("%d keys: starting with an empty folder", keys))
+	if c.Fresh, err = d.fresh(ctx, int64(m["refundguard_state_bytes"]/2)); err != nil {
+		return c, a, err
+	}
 	a, err = d.audit(ctx)
 	return c, a, err
+}
+
+func (d *deployment) fresh(ctx context.Context, memory int64) (f FreshResult, err error) {
+	f.Memory = memory
+	in, err := d.start(settings{state: "fresh", saveInterval: saveInterval, takeover: "0s", env: []string{fmt.Sprintf("REFUNDGUARD_STATE_MEMORY=%d", memory)}})
+	if err != nil {
+		return f, err
+	}
+	for f.Live == 0 && time.Since(in.started) < startWithin {
+		if m, err := in.metrics(ctx); err == nil {
+			f.State = max(f.State, m["refundguard_state_bytes"])
+		}
+		if code, _, err := in.get(ctx, "/readyz"); err == nil && code == http.StatusOK {
+			f.Live = time.Since(in.started).Seconds()
+		} else if err := errors.Join(in.failed(), sleep(ctx, 20*time.Millisecond)); err != nil {
+			return f, err
+		}
+	}
+	if f.Live == 0 {
+		return f, fmt.Errorf("%s was not ready within %v", in.name, startWithin)
+	}
+	return f, in.stop(ctx)
 }
 
 func (in *instance) loadTook() time.Duration {
