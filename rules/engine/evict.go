@@ -9,7 +9,6 @@ import (
 // what is known by id, then of keys of windows, those first that were unused for
 // longest.
 type eviction struct {
-	save   *Save
 	shards []evicting
 	age    int // of keys of windows, in saves
 }
@@ -111,7 +110,7 @@ func (e *Engine) StartEvict(sv *Save) {
 	if e.disk == nil || !e.tracking || e.filling() {
 		return // what is filled is marked where it is in memory
 	}
-	v := &eviction{save: sv, age: mostAge, shards: make([]evicting, len(e.shards))}
+	v := &eviction{age: mostAge, shards: make([]evicting, len(e.shards))}
 	over := e.over()
 	if over <= 0 && !sv.purges() {
 		return
