@@ -215,13 +215,11 @@ func (sh *shard) restoreID(stream int, day uint16, refund, cold bool) restorer {
 		case moved:
 			sh.moved[strings.Clone(name)] = at
 		}
-		x, known := t.put(hash, name, day)
-		if known {
-			return ErrSaved
+		x, err := t.restore(hash, name, day)
+		if err == nil {
+			x.val = content
 		}
-		x.val = content
-		t.segments[hash%tableSegments].saved++
-		return nil
+		return err
 	}
 }
 
@@ -236,13 +234,12 @@ func (sh *shard) restoreOriginal(day uint16, cold bool) restorer {
 			t.restoreCold(hash, day)
 			return nil
 		}
-		x, known := t.put(hash, name, day)
-		if known {
-			return ErrSaved
+		x, err := t.restore(hash, name, day)
+		if err != nil {
+			return err
 		}
 		o.packed = t.keys.add(packed)
 		x.val = o
-		t.segments[hash%tableSegments].saved++
 		return nil
 	}
 }

@@ -262,6 +262,16 @@ func (t *table[V]) load(s *segment[V], hash uint64, key string) *entry[V] {
 	return &s.entries[len(s.entries)-1]
 }
 
+// restore enters a key that is saved under a day. No key is saved under two.
+func (t *table[V]) restore(hash uint64, key string, day uint16) (*entry[V], error) {
+	e, known := t.put(hash, key, day)
+	if known {
+		return nil, ErrSaved
+	}
+	t.segments[hash%tableSegments].saved++
+	return e, nil
+}
+
 // restoreCold enters a key that is saved under a day, and stays there.
 func (t *table[V]) restoreCold(hash uint64, day uint16) {
 	s := &t.segments[hash%tableSegments]
