@@ -64,9 +64,6 @@ func (e *Engine) Restore(head []byte, now int64, from Saved) error {
 	for _, s := range e.stores {
 		byID[uint32(s.id)] = s
 	}
-	if e.disk != nil {
-		e.KeepOnDisk(e.disk)
-	}
 	if e.forgot == nil {
 		e.forgot = map[int]int64{}
 	}
@@ -105,6 +102,7 @@ func (e *Engine) savedStore(have *savedStore) *store {
 	for range e.shards {
 		s.shards = append(s.shards, window.New(s.spec))
 	}
+	e.keepOnDisk(s)
 	return s
 }
 
