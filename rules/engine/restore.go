@@ -244,7 +244,7 @@ func (sh *shard) restoreOriginal(day uint16, cold bool) restorer {
 
 func (sh *shard) restoreRefunded(day uint16, cold bool) restorer {
 	return func(hash uint64, name string, value []byte) error {
-		r, err := decodeReserved(name, day, hash, value)
+		r, err := decodeReserved(value)
 		if err != nil {
 			return err
 		}
