@@ -86,13 +86,8 @@ func (r OverloadResult) OK() bool { return r.Within() && r.Audit.OK() }
 
 // Run measures.
 func (o Overload) Run(ctx context.Context) (res OverloadResult, err error) {
-	if o.Program == "" {
-		if o.Program, err = os.Executable(); err != nil {
-			return res, err
-		}
-	}
-	if o.Tell == nil {
-		o.Tell = func(string) {}
+	if err := orDefaults(&o.Program, &o.Tell); err != nil {
+		return res, err
 	}
 	res = OverloadResult{Broker: brokerName(o.Brokers), Memory: o.Memory, Procs: o.Procs}
 	if err := o.sustain(ctx, &res); err != nil {
