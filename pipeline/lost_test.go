@@ -260,7 +260,7 @@ func TestObservingLeavesTheStateAlone(t *testing.T) {
 // A refund that was refused, and waited for its turn when the state was saved,
 // may be decided by an instance that had no such state, and other limits. Who
 // comes back with that state knows it.
-func TestReviewARefusedRefundThatAnotherDecided(t *testing.T) {
+func TestARefusedRefundThatAnotherDecided(t *testing.T) {
 	for _, readable := range []bool{true, false} {
 		t.Run(fmt.Sprint("readable ", readable), func(t *testing.T) {
 			r := newStateful(t, time.Millisecond)
