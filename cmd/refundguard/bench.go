@@ -73,28 +73,7 @@ overload: what more than can be worked off does to the service's memory.`,
 				}
 				return benchState(cmd, o, *output)
 			}
-			var results []bench.Result
-			for _, what := range args {
-				r, err := measure(cmd.Context(), what, o, brokers)
-				if err != nil {
-					return fmt.Errorf("bench %s: %w", what, err)
-				}
-				results = append(results, r...)
-			}
-			if *output == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
-			}
-			t := table.NewWriter()
-			t.SetOutputMirror(cmd.OutOrStdout())
-			t.SetStyle(table.StyleLight)
-			t.Style().Format.Header = text.FormatDefault // µ has a capital that nobody reads
-			t.AppendHeader(table.Row{"", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest"})
-			for _, r := range results {
-				t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
-					r.Outcomes["approve"], r.Outcomes["review"], r.Outcomes["reject"], r.Digest})
-			}
-			t.Render()
-			return nil
+			return benchEvents(cmd, args, o, brokers, *output)
 		},
 	}
 	output = outputFlag(cmd)
@@ -116,10 +95,7 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	if output == "json" {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
 	}
-	t := table.NewWriter()
-	t.SetOutputMirror(cmd.OutOrStdout())
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key", "checkpoint copy s", "send s", "MB", "MB again", "fetch s"})
+	t := newTable(cmd.OutOrStdout(), "events", "keys", "saves", "CPU µs/event", "and for saving", "pause p99 ms", "pause max ms", "last save s", "load s", "load CPU s", "memory B/key", "disk B/key", "checkpoint copy s", "send s", "MB", "MB again", "fetch s")
 	t.AppendRow(table.Row{r.Events, r.Keys, r.Saves, fmt.Sprintf("%.2f", r.CPU), fmt.Sprintf("%.2f", r.CPUSaving), fmt.Sprintf("%.2f", r.PauseP99), fmt.Sprintf("%.2f", r.PauseMax),
 		fmt.Sprintf("%.2f", r.LastSave), fmt.Sprintf("%.2f", r.Load), fmt.Sprintf("%.2f", r.LoadCPU), int64(r.MemoryPerKey), int64(r.DiskPerKey),
 		fmt.Sprintf("%.3f", r.CheckpointCopy), fmt.Sprintf("%.2f", r.Checkpoint), r.CheckpointBytes / 1e6, fmt.Sprintf("%.3f", float64(r.CheckpointAgain)/1e6), fmt.Sprintf("%.2f", r.Fetch)})
@@ -130,6 +106,29 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 		bench.Size
 	}{{"a transaction", r.Sizes.Transaction}, {"a refund", r.Sizes.Refund}, {"a key of a window", r.Sizes.WindowKey}, {"an event in a window", r.Sizes.WindowEvent}} {
 		t.AppendRow(table.Row{one.name, int64(one.Memory), int64(one.Disk)})
+	}
+	t.Render()
+	return nil
+}
+
+// benchEvents measures all but the state.
+func benchEvents(cmd *cobra.Command, args []string, o bench.Options, brokers []string, output string) error {
+	var results []bench.Result
+	for _, what := range args {
+		r, err := measure(cmd.Context(), what, o, brokers)
+		if err != nil {
+			return fmt.Errorf("bench %s: %w", what, err)
+		}
+		results = append(results, r...)
+	}
+	if output == "json" {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
+	}
+	t := newTable(cmd.OutOrStdout(), "", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest")
+	t.Style().Format.Header = text.FormatDefault // µ has a capital that nobody reads
+	for _, r := range results {
+		t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
+			r.Outcomes["approve"], r.Outcomes["review"], r.Outcomes["reject"], r.Digest})
 	}
 	t.Render()
 	return nil

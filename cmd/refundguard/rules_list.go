@@ -60,10 +60,7 @@ func containsText(all []string, one string) bool {
 }
 
 func printRows(cmd *cobra.Command, rows []describe.Row) {
-	t := table.NewWriter()
-	t.SetOutputMirror(cmd.OutOrStdout())
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"id", "mode", "severity", "action", "score", "owner", "tags", "windows"})
+	t := newTable(cmd.OutOrStdout(), "id", "mode", "severity", "action", "score", "owner", "tags", "windows")
 	for _, r := range rows {
 		score := ""
 		if r.Score != 0 {

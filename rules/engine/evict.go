@@ -9,7 +9,6 @@ import (
 // what is known by id, then of keys of windows, those first that were unused for
 // longest.
 type eviction struct {
-	save   *Save
 	shards []evicting
 	age    int // of keys of windows, in saves
 }
@@ -33,6 +32,14 @@ type evictable interface {
 	bytes() int64
 	evictSegment(segment int, before uint32, expired uint16)
 	chunks() *arena
+	end() tableEnd
+	streamIndex() int
+}
+
+// tableEnd is up to where a table was filled at some time.
+type tableEnd struct {
+	entries [tableSegments]int // by segment
+	chunk   uint32
 }
 
 // idTable, originalTable and refundedTable say how what they hold leaves.
@@ -50,6 +57,16 @@ type (
 )
 
 func (t *table[V]) chunks() *arena { return &t.keys }
+
+func (t *table[V]) streamIndex() int { return t.stream }
+
+func (t *table[V]) end() tableEnd {
+	end := tableEnd{chunk: t.keys.end()}
+	for i := range t.segments {
+		end.entries[i] = len(t.segments[i].entries)
+	}
+	return end
+}
 
 func (t idTable) evictSegment(segment int, before uint32, expired uint16) {
 	t.evict(segment, before, expired, fate[uint64]{
@@ -91,17 +108,16 @@ func (t refundedTable) evictSegment(segment int, before uint32, expired uint16) 
 	})
 }
 
-// tables are a shard's, and their streams.
-func (e *Engine) tables(sh *shard) (tables []evictable, streams []int) {
+// tables are a shard's: by stream what is known by id, then the sums of refunds.
+func (e *Engine) tables(sh *shard) (tables []evictable) {
 	for stream, t := range sh.ids {
 		if stream == e.transactions {
 			tables = append(tables, originalTable{sh.originals, sh})
 		} else {
 			tables = append(tables, idTable{t, sh, stream == e.refunds})
 		}
-		streams = append(streams, stream)
 	}
-	return append(tables, refundedTable{sh.refunded}), append(streams, e.refunds)
+	return append(tables, refundedTable{sh.refunded})
 }
 
 // StartEvict begins to let go of what is expired, and of what sv has saved, as
@@ -111,23 +127,23 @@ func (e *Engine) StartEvict(sv *Save) {
 	if e.disk == nil || !e.tracking || e.filling() {
 		return // what is filled is marked where it is in memory
 	}
-	v := &eviction{save: sv, age: mostAge, shards: make([]evicting, len(e.shards))}
+	v := &eviction{age: mostAge, shards: make([]evicting, len(e.shards))}
 	over := e.over()
 	if over <= 0 && !sv.purges() {
 		return
 	}
 	for w, sh := range e.shards {
-		tables, streams := e.tables(sh)
+		tables := e.tables(sh)
 		could := int64(0) // leave
 		for i, t := range tables {
-			could += share(t, sv.shards[w].ends[i])
+			could += share(t, sv.shards[w].ends[i].chunk)
 		}
 		for i, t := range tables {
 			l := leaving{of: t, before: t.chunks().first}
 			if sv.purges() {
-				l.expired = e.dropped[streams[i]]
+				l.expired = e.dropped[t.streamIndex()]
 			}
-			if most := int64(sv.shards[w].ends[i] - l.before); over > 0 && could > 0 {
+			if most := int64(sv.shards[w].ends[i].chunk - l.before); over > 0 && could > 0 {
 				part := min(over/int64(len(e.shards))*most/could+1, most)
 				l.before += uint32(part)
 			}

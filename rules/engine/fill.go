@@ -16,8 +16,8 @@ import (
 //     tables of ids say so: the same tables that told it apart when it was
 //     applied. No record below the offsets of the reload is new to them.
 //   - Each event is entered once: it is marked in those tables, updates beside
-//     them. (Windows keep the
-//     events of a busy key in buckets, and don't know one from another there.)
+//     them. (Windows keep the events of a busy key in buckets, and don't know one
+//     from another there.)
 //   - A filling that was not finished is worth nothing. Its stores are made anew
 //     by the next SetRules.
 

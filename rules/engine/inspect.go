@@ -96,7 +96,7 @@ func (c *Contents) Entry(key, part []byte) (SavedEntry, error) {
 			e.Status = string(part[n+m:])
 		}
 	case kindRefunded:
-		r, err := decodeReserved("", 0, 0, part)
+		r, err := decodeReserved(part)
 		if err != nil {
 			return e, err
 		}

@@ -64,9 +64,6 @@ func (e *Engine) Restore(head []byte, now int64, from Saved) error {
 	for _, s := range e.stores {
 		byID[uint32(s.id)] = s
 	}
-	if e.disk != nil {
-		e.KeepOnDisk(e.disk)
-	}
 	if e.forgot == nil {
 		e.forgot = map[int]int64{}
 	}
@@ -105,6 +102,7 @@ func (e *Engine) savedStore(have *savedStore) *store {
 	for range e.shards {
 		s.shards = append(s.shards, window.New(s.spec))
 	}
+	e.keepOnDisk(s)
 	return s
 }
 
@@ -215,13 +213,11 @@ func (sh *shard) restoreID(stream int, day uint16, refund, cold bool) restorer {
 		case moved:
 			sh.moved[strings.Clone(name)] = at
 		}
-		x, known := t.put(hash, name, day)
-		if known {
-			return ErrSaved
+		x, err := t.restore(hash, name, day)
+		if err == nil {
+			x.val = content
 		}
-		x.val = content
-		t.segments[hash%tableSegments].saved++
-		return nil
+		return err
 	}
 }
 
@@ -236,20 +232,19 @@ func (sh *shard) restoreOriginal(day uint16, cold bool) restorer {
 			t.restoreCold(hash, day)
 			return nil
 		}
-		x, known := t.put(hash, name, day)
-		if known {
-			return ErrSaved
+		x, err := t.restore(hash, name, day)
+		if err != nil {
+			return err
 		}
 		o.packed = t.keys.add(packed)
 		x.val = o
-		t.segments[hash%tableSegments].saved++
 		return nil
 	}
 }
 
 func (sh *shard) restoreRefunded(day uint16, cold bool) restorer {
 	return func(hash uint64, name string, value []byte) error {
-		r, err := decodeReserved(name, day, hash, value)
+		r, err := decodeReserved(value)
 		if err != nil {
 			return err
 		}

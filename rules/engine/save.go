@@ -55,10 +55,9 @@ type Copied struct {
 type copying struct {
 	chunks  []Copied
 	puts    []byte
-	tables  [][tableSegments]int // by stream, originals where transactions are: up to where entries are copied
-	updates int                  // of updates.toSave, up to where they are copied
-	copied  int                  // of these
-	ends    []uint32             // by table, as of Engine.tables: the chunk that was filled
+	ends    []tableEnd // as of StartSave, by Engine.tables
+	updates int        // of updates.toSave, up to where they are copied
+	copied  int        // of these
 	table   int
 	segment int
 	store   int
@@ -86,21 +85,10 @@ func (e *Engine) StartSave(now int64) *Save {
 	}
 	e.parallel(parallelFrom, func(w int) {
 		c, sh := &sv.shards[w], e.shards[w]
-		c.tables = make([][tableSegments]int, len(sh.ids))
-		for i, t := range sh.ids {
-			for j := range t.segments {
-				if i == e.transactions {
-					c.tables[i][j] = len(sh.originals.segments[j].entries)
-				} else {
-					c.tables[i][j] = len(t.segments[j].entries)
-				}
-			}
+		for _, t := range e.tables(sh) {
+			c.ends = append(c.ends, t.end())
 		}
 		c.updates = len(sh.updates.toSave)
-		tables, _ := e.tables(sh)
-		for _, t := range tables {
-			c.ends = append(c.ends, t.chunks().end())
-		}
 		c.copyRefunded(sh)
 		for _, s := range sv.stores {
 			s.shards[w].Freeze()
@@ -194,9 +182,10 @@ func (e *Engine) CopySome(sv *Save, n int) (copied []Copied, done bool) {
 
 func (c *copying) some(e *Engine, sv *Save, w, n int) {
 	sh := e.shards[w]
-	for ; c.table < len(c.tables); c.table, c.segment = c.table+1, 0 {
+	// The sums of refunds, the last table, are copied already.
+	for ; c.table < len(sh.ids); c.table, c.segment = c.table+1, 0 {
 		for ; c.segment < tableSegments; c.segment++ {
-			until := c.tables[c.table][c.segment]
+			until := c.ends[c.table].entries[c.segment]
 			if c.table == e.transactions {
 				n = c.copyOriginals(sh, until, n)
 			} else {

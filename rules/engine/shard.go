@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/refundguard/refundguard/rules/event"
@@ -29,14 +30,15 @@ type reserved struct {
 
 func (e *Engine) newShard() *shard {
 	sh := &shard{originals: &table[original]{kind: kindOriginal, stream: e.transactions}, moved: map[string]int64{},
-		refunded: &table[reserved]{kind: kindRefunded, stream: e.refunds, decode: decodeReserved}}
+		refunded: &table[reserved]{kind: kindRefunded, stream: e.refunds}}
 	sh.originals.decode = sh.decodeOriginal
+	sh.refunded.decode = func(_ string, _ uint16, _ uint64, value []byte) (reserved, error) { return decodeReserved(value) }
 	for stream := range e.cfg.Schema.Streams {
 		t := &table[uint64]{kind: kindID, stream: stream}
 		t.decode = func(name string, _ uint16, _ uint64, value []byte) (uint64, error) {
 			content, at, moved, err := decodeID(value, stream == e.refunds)
 			if moved {
-				sh.moved[string([]byte(name))] = at
+				sh.moved[strings.Clone(name)] = at
 			}
 			return content, err
 		}
@@ -83,7 +85,7 @@ func decodeID(value []byte, refund bool) (content uint64, at int64, moved bool, 
 	return content, 0, false, nil
 }
 
-func decodeReserved(_ string, _ uint16, _ uint64, value []byte) (reserved, error) {
+func decodeReserved(value []byte) (reserved, error) {
 	amount, n := binary.Varint(value)
 	currency, m := binary.Uvarint(value[max(n, 0):])
 	if n <= 0 || m <= 0 || len(value) != n+m+1 || currency > math.MaxUint16 {

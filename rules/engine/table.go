@@ -171,8 +171,12 @@ func (t *table[V]) each(hash uint64, f func(*entry[V])) {
 // room makes the index hold one more.
 func (s *segment[V]) room() {
 	if 4*(s.used+1) > 3*len(s.slots) {
-		s.rebuild(2*len(s.slots), func(slot uint64) uint64 { return slot })
+		s.resize(2 * len(s.slots))
 	}
+}
+
+func (s *segment[V]) resize(size int) {
+	s.rebuild(size, func(slot uint64) uint64 { return slot })
 }
 
 // rebuild makes the index anew with what keep makes of each slot; 0 leaves it
@@ -262,6 +266,16 @@ func (t *table[V]) load(s *segment[V], hash uint64, key string) *entry[V] {
 	return &s.entries[len(s.entries)-1]
 }
 
+// restore enters a key that is saved under a day. No key is saved under two.
+func (t *table[V]) restore(hash uint64, key string, day uint16) (*entry[V], error) {
+	e, known := t.put(hash, key, day)
+	if known {
+		return nil, ErrSaved
+	}
+	t.segments[hash%tableSegments].saved++
+	return e, nil
+}
+
 // restoreCold enters a key that is saved under a day, and stays there.
 func (t *table[V]) restoreCold(hash uint64, day uint16) {
 	s := &t.segments[hash%tableSegments]
@@ -340,7 +354,7 @@ func (t *table[V]) evict(segment int, before uint32, expired uint16, f fate[V]) 
 	t.cold -= gone
 	s.entries, s.saved = kept, max(s.saved-n, 0)
 	if 8*s.used < len(s.slots) {
-		s.rebuild(len(s.slots)/4, func(slot uint64) uint64 { return slot })
+		s.resize(len(s.slots) / 4)
 	}
 }
 

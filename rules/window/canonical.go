@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// Range calls f for each key in memory, in no particular order, with how many events it
-// has (those in buckets as far as any span reaches), until f returns false.
+// Range calls f for each key in memory, in no particular order, with how many
+// events it has (those in buckets as far as any span reaches), until f returns
+// false.
 func (s *Store) Range(f func(key string, events int) bool) {
 	s.each(func(ref uint64) bool {
 		r := s.open(ref)
@@ -22,9 +23,9 @@ func (s *Store) Range(f func(key string, events int) bool) {
 	})
 }
 
-// AppendCanonical appends all that the store has in memory in one form: equal for all
-// stores of the same Spec that were given the same events, in whatever order.
-// It is for tests and comparisons, and sorts all keys.
+// AppendCanonical appends all that the store has in memory in one form: equal
+// for all stores of the same Spec that were given the same events, in whatever
+// order. It is for tests and comparisons, and sorts all keys.
 func (s *Store) AppendCanonical(dst []byte) []byte {
 	refs := make([]uint64, 0, s.keys.n)
 	s.each(func(ref uint64) bool {

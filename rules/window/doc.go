@@ -134,8 +134,9 @@
 // is not there 190 to 240 ns (IsCold or Find), that it is cold 300 to 340, Load
 // from a map 2,100 to 2,600, Evict 230 to 270 a key.
 //
-// None allocates, but for a new bucket, name or text. Memory, all included: a key of one event 73 bytes (65 without
-// a column), another event of it 16 to 21 (14 without). 10 million keys are 69
-// bytes each; the longest insert among them took under a millisecond, when the
-// table doubled, and a collection of garbage 10 ms.
+// None allocates, but for a new bucket, name or text. Memory, all included: a
+// key of one event 73 bytes (65 without a column), another event of it 16 to 21
+// (14 without). 10 million keys are 69 bytes each; the longest insert among
+// them took under a millisecond, when the table doubled, and a collection of
+// garbage 10 ms.
 package window

@@ -20,9 +20,9 @@ func (x *Selection) LastTime() (time int64, ok bool) {
 	return time, ok
 }
 
-// First is a column's value in the earliest event that has it, and its currency (0 for a plain column); ok is false if none has. Of events of
-// one time it is that of the smaller name with Spec.Names, else of the smaller
-// id.
+// First is a column's value in the earliest event that has it, and its currency
+// (0 for a plain column); ok is false if none has. Of events of one time it is
+// that of the smaller name with Spec.Names, else of the smaller id.
 func (x *Selection) First(col int) (value int64, currency uint16, ok bool) {
 	return x.end(col, -1)
 }

@@ -61,7 +61,8 @@ func New(spec Spec) *Store {
 // by Insert, Load, Rewrite or Evict.
 type Key uint64
 
-// Find looks a key up in memory: where [Store.IsCold], Load comes first. The hash must be the one that it was inserted with.
+// Find looks a key up in memory: where [Store.IsCold], Load comes first. The
+// hash must be the one that it was inserted with.
 func (s *Store) Find(hash uint64, key string) (Key, bool) {
 	slot := s.lookup(mix(hash), key)
 	if slot == nil {
@@ -90,8 +91,8 @@ func (s *Store) Bytes() int64 {
 // keys over the table, and need not be without collisions: keys are equal if
 // their bytes are. An event that is there already is not added again. (Should
 // two events of one Time and ID differ in the rest, the lesser by currency,
-// presence and values stays, whichever came first.) A cold key is
-// loaded first; should that fail, the event is dropped, and Err says why.
+// presence and values stays, whichever came first.) A cold key is loaded first;
+// should that fail, the event is dropped, and Err says why.
 func (s *Store) Insert(hash uint64, key string, e *Event) {
 	m := mix(hash)
 	slot := s.lookup(m, key)

@@ -34,6 +34,18 @@ type deployment struct {
 	instances []*instance
 }
 
+// orDefaults fills in what a measurement isn't given: this program, and nobody who
+// asks what is being done.
+func orDefaults(program *string, tell *func(string)) (err error) {
+	if *tell == nil {
+		*tell = func(string) {}
+	}
+	if *program == "" {
+		*program, err = os.Executable()
+	}
+	return err
+}
+
 // newDeployment makes topics for so many events, on an embedded broker if none
 // is named.
 func newDeployment(ctx context.Context, program string, brokers []string, events int, seed uint64) (d *deployment, err error) {

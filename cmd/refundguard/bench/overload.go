@@ -86,13 +86,8 @@ func (r OverloadResult) OK() bool { return r.Within() && r.Audit.OK() }
 
 // Run measures.
 func (o Overload) Run(ctx context.Context) (res OverloadResult, err error) {
-	if o.Program == "" {
-		if o.Program, err = os.Executable(); err != nil {
-			return res, err
-		}
-	}
-	if o.Tell == nil {
-		o.Tell = func(string) {}
+	if err := orDefaults(&o.Program, &o.Tell); err != nil {
+		return res, err
 	}
 	res = OverloadResult{Broker: brokerName(o.Brokers), Memory: o.Memory, Procs: o.Procs}
 	if err := o.sustain(ctx, &res); err != nil {
@@ -150,23 +145,13 @@ func (o Overload) sustain(ctx context.Context, res *OverloadResult) error {
 	}
 	o.Tell("working it off")
 	w := in.sample(ctx, live)
-	if err := d.workedOff(ctx, in); err != nil {
-		return err
-	}
-	samples, peak, err := w.end()
+	samples, moved, err := d.finish(ctx, w, res)
 	if err != nil {
 		return err
 	}
-	moved, _ := d.ledger.state()
 	took := moved.Sub(live).Seconds()
-	res.Backlog = summarizeOverload(samples, took, 0)
-	res.Sustainable, res.PeakRSS = float64(o.Backlog)/took, peak
-	if err := in.stop(ctx); err != nil {
-		return err
-	}
-	a, err := d.audit(ctx)
-	res.Audit.add(a)
-	return err
+	res.Backlog, res.Sustainable = summarizeOverload(samples, took, 0), float64(o.Backlog)/took
+	return nil
 }
 
 // overload sends more than that, and then nothing.
@@ -197,27 +182,38 @@ func (o Overload) overload(ctx context.Context, res *OverloadResult) error {
 	ended := time.Since(began).Seconds()
 	res.Sent = d.sent
 	o.Tell(fmt.Sprintf("sent %d, %.0f/s; waiting until all is decided", res.Sent, float64(res.Sent)/ended))
-	if err := d.workedOff(ctx, in); err != nil {
-		return err
-	}
-	samples, peak, err := w.end()
+	samples, moved, err := d.finish(ctx, w, res)
 	if err != nil {
 		return err
 	}
-	moved, _ := d.ledger.state()
-	res.Samples, res.PeakRSS = samples, max(res.PeakRSS, peak)
+	res.Samples = samples
 	until := 0
 	for until < len(samples)-1 && samples[until].Seconds < ended {
 		until++
 	}
 	res.Sending = summarizeOverload(samples[:until+1], ended, float64(res.Sent)/ended)
 	res.Draining = summarizeOverload(samples[until:], moved.Sub(began).Seconds()-ended, 0)
-	if err := in.stop(ctx); err != nil {
-		return err
+	return nil
+}
+
+// finish has all worked off, ends the instance that is sampled, and counts. moved
+// is when the last decision came.
+func (d *deployment) finish(ctx context.Context, w *sampler, res *OverloadResult) (samples []OverloadSample, moved time.Time, err error) {
+	if err := d.workedOff(ctx, w.in); err != nil {
+		return nil, moved, err
+	}
+	samples, peak, err := w.end()
+	if err != nil {
+		return nil, moved, err
+	}
+	res.PeakRSS = max(res.PeakRSS, peak)
+	moved, _ = d.ledger.state()
+	if err := w.in.stop(ctx); err != nil {
+		return nil, moved, err
 	}
 	a, err := d.audit(ctx)
 	res.Audit.add(a)
-	return err
+	return samples, moved, err
 }
 
 // workedOff is decided for as long as the instance applies something: one that is

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -77,13 +76,8 @@ const saveInterval = 5 * time.Second
 // Run measures. The error may come with a result: what was found is worth
 // knowing then, too.
 func (r Recovery) Run(ctx context.Context) (res RecoveryResult, err error) {
-	if r.Program == "" {
-		if r.Program, err = os.Executable(); err != nil {
-			return res, err
-		}
-	}
-	if r.Tell == nil {
-		r.Tell = func(string) {}
+	if err := orDefaults(&r.Program, &r.Tell); err != nil {
+		return res, err
 	}
 	res = RecoveryResult{Broker: brokerName(r.Brokers), Rate: r.Rate, Behind: r.Behind.Seconds()}
 	for _, keys := range r.Keys {
