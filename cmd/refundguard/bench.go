@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/bench"
@@ -125,7 +124,6 @@ func benchEvents(cmd *cobra.Command, args []string, o bench.Options, brokers []s
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
 	}
 	t := newTable(cmd.OutOrStdout(), "", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest")
-	t.Style().Format.Header = text.FormatDefault // µ has a capital that nobody reads
 	for _, r := range results {
 		t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
 			r.Outcomes["approve"], r.Outcomes["review"], r.Outcomes["reject"], r.Digest})

@@ -117,12 +117,16 @@ func headersOf(r *kgo.Record) []event.Header {
 	return out
 }
 
-func newTable(out io.Writer, header ...any) table.Writer {
+func newTable(out io.Writer, header ...string) table.Writer {
 	t := table.NewWriter()
 	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatUpper
-	t.AppendHeader(header)
+	t.Style().Format.Header = text.FormatDefault
+	var row table.Row
+	for _, h := range header {
+		row = append(row, strings.ReplaceAll(strings.ToUpper(h), "Μ", "µ")) // its capital is read as milli
+	}
+	t.AppendHeader(row)
 	return t
 }
 
