@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -189,7 +190,8 @@ func (s *sim) end() {
 				s.say("%s stopped: %v", i.name, i.err)
 			}
 		case <-time.After(2 * time.Minute):
-			s.t.Errorf("%s was told to stop two minutes ago", i.name)
+			stacks := make([]byte, 1<<20)
+			s.t.Errorf("%s was told to stop two minutes ago:\n%s", i.name, stacks[:runtime.Stack(stacks, true)])
 		}
 	}
 	s.live()

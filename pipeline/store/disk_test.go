@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -98,6 +99,47 @@ func TestOpenOnADiskThatFails(t *testing.T) {
 			}
 			_ = s.Close()
 		}
+	}
+}
+
+// How large the state is can be asked while a disk gives no answer.
+func TestSizeWaitsForNoDisk(t *testing.T) {
+	hold, reached := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var armed atomic.Bool
+	d := &disk{FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && op.Kind == errorfs.OpFileSync && strings.Contains(op.Path, "MANIFEST") {
+			once.Do(func() { close(reached) })
+			<-hold
+		}
+		return nil
+	}))}
+	s, err := openOn(t, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "a", "k")
+	was := s.Size()
+	if was <= 0 {
+		t.Errorf("the size is %d", was)
+	}
+	armed.Store(true)
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		put(t, s, "b", "k", "l")
+	}()
+	<-reached
+	if got := s.Size(); got != was {
+		t.Errorf("during a save the size is %d, it was %d before", got, was)
+	}
+	close(hold)
+	<-saved
+	if got := s.Size(); got <= was {
+		t.Errorf("after two saves the size is %d, after one %d", got, was)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -140,6 +140,7 @@ func (v *Save) Commit(meta []byte) error {
 		return err
 	}
 	v.s.meta = meta
+	v.s.measure()
 	if v.early {
 		return v.s.fs.RemoveAll(v.s.before())
 	}

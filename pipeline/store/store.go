@@ -35,7 +35,7 @@ var (
 	ErrUnusable = errors.New("the folder can't be used")
 )
 
-// Store is an open folder. One goroutine may use it, but for Get and Scan.
+// Store is an open folder. One goroutine may use it, but for Get, Scan and Size.
 type Store struct {
 	dir      string
 	fs       vfs.FS
@@ -47,6 +47,7 @@ type Store struct {
 	held     bool   // a database that gave no answer has the files until the process ends
 	meta     []byte // nil: nothing is saved
 	grown    map[string]*growth
+	size     atomic.Int64
 }
 
 // Open takes a folder of the machine's disks, or of files if that isn't nil; it
@@ -120,6 +121,7 @@ func (s *Store) open() error {
 	if err := s.openDB(); err != nil {
 		return s.damaged(err)
 	}
+	s.measure()
 	return nil
 }
 
@@ -381,10 +383,16 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
-// Size is about how many bytes of the disk it takes.
-func (s *Store) Size() int64 {
-	if s.db == nil {
-		return 0
-	}
-	return int64(s.db.Metrics().DiskSpaceUsage())
+// Size is about how many bytes of the disk it took when it was opened, or saved
+// in last.
+func (s *Store) Size() int64 { return s.size.Load() }
+
+// measure waits where the database writes its manifest, which a disk that is slow
+// or full may hold up: whoever decides must not ask.
+func (s *Store) measure() {
+	db := s.db
+	_ = s.do(func() error { // what is wrong, the next save tells
+		s.size.Store(int64(db.Metrics().DiskSpaceUsage()))
+		return nil
+	})
 }
