@@ -20,6 +20,7 @@ type Config struct {
 	Currency CurrencyConfig          `koanf:"currency"`
 	Alerts   AlertsConfig            `koanf:"alerts"`
 	Review   ReviewConfig            `koanf:"review"`
+	Labels   LabelsConfig            `koanf:"labels"`
 	ETA      map[string]string       `koanf:"eta"`
 	Engine   EngineConfig            `koanf:"engine"`
 
@@ -46,6 +47,7 @@ type Topics struct {
 	Status      string `koanf:"status"`
 	Alerts      string `koanf:"alerts"`
 	DeadLetters string `koanf:"dead_letters"`
+	Labels      string `koanf:"labels"`
 	Cases       string `koanf:"cases"`
 	Progress    string `koanf:"progress"`
 }
@@ -60,7 +62,7 @@ func (t *Topics) all() []struct {
 		name *string
 	}{
 		{"approved", &t.Approved}, {"decisions", &t.Decisions}, {"status", &t.Status}, {"alerts", &t.Alerts},
-		{"dead_letters", &t.DeadLetters}, {"cases", &t.Cases}, {"progress", &t.Progress},
+		{"dead_letters", &t.DeadLetters}, {"labels", &t.Labels}, {"cases", &t.Cases}, {"progress", &t.Progress},
 	}
 }
 
@@ -133,6 +135,17 @@ type AlertsConfig struct {
 // ReviewConfig says how long a held refund may wait, by severity.
 type ReviewConfig struct {
 	SLA map[string]time.Duration `koanf:"sla"`
+
+	// MinutesPerCase is what an analyst spends on a case, for what rules cost.
+	// How long a case was open says nothing of that: it mostly waited.
+	MinutesPerCase float64 `koanf:"minutes_per_case"`
+}
+
+// LabelsConfig says how labels are judged by.
+type LabelsConfig struct {
+	// Maturity is how old a decision must be to be judged by its label:
+	// charge-backs come late.
+	Maturity time.Duration `koanf:"maturity"`
 }
 
 // EngineConfig tunes throughput and latency.
@@ -154,16 +167,17 @@ func DefaultConfig() Config {
 		Streams: map[string]StreamConfig{},
 		Topics: Topics{
 			Approved: "refunds-approved", Decisions: "refund-decisions", Status: "refund-status", Alerts: "alerts",
-			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
+			DeadLetters: "dead-letters", Labels: "refund-labels", Cases: "refundguard-cases", Progress: "refundguard-progress",
 		},
 		Rules: RulesConfig{Dir: "rules", Reload: time.Second},
 		State: StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second,
 			CheckpointInterval: 10 * time.Minute, CheckpointKeep: 3},
 		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
-		Review: ReviewConfig{SLA: map[string]time.Duration{
+		Review: ReviewConfig{MinutesPerCase: 5, SLA: map[string]time.Duration{
 			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}},
-		ETA: map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
+		Labels: LabelsConfig{Maturity: 30 * 24 * time.Hour},
+		ETA:    map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
 		Engine: EngineConfig{CommitInterval: 25 * time.Millisecond, ReadAhead: time.Hour, AlignTimeout: 5 * time.Second,
 			BufferRecords: 16384, TakeoverAfter: 3 * time.Second},
 	}

@@ -145,7 +145,7 @@ func (s *session) outputTopics() []topicPlan {
 	compacted := map[string]*string{"cleanup.policy": &compact}
 	t := s.topics
 	plans := []topicPlan{
-		{name: t.Decisions, config: kept}, {name: t.DeadLetters, config: kept},
+		{name: t.Decisions, config: kept}, {name: t.DeadLetters, config: kept}, {name: t.Labels, config: kept},
 		{name: t.Status, config: monthly}, {name: t.Alerts, config: monthly},
 		{name: t.Cases, config: compacted}, {name: t.Progress, partitions: 1, config: compacted},
 	}

@@ -143,6 +143,12 @@ func (c Config) checkReview(fault faultf) {
 			fault("review.sla.%s is %v: it must be above 0", s, d)
 		}
 	}
+	if m := c.Review.MinutesPerCase; !(m > 0 && m <= 24*60) {
+		fault("review.minutes_per_case is %v: write minutes above 0, up to a day's", m)
+	}
+	if c.Labels.Maturity < 0 {
+		fault("labels.maturity is %v: it can't be negative; 0 judges every decision", c.Labels.Maturity)
+	}
 	for method, d := range c.ETA {
 		if _, err := parseDays(d); err != nil {
 			fault("eta.%s is %q: write a duration such as 5d or 1h", method, d)

@@ -76,20 +76,41 @@ func (c *converter) amount(s schemaSlots, e *event.Event) Value {
 	if !e.Has(s.amount) || !e.Has(s.currency) {
 		return Value{}
 	}
-	currency := event.Currency(e.Vals[s.currency].Num)
-	units := e.Vals[s.amount].Num
-	if currency == c.base {
-		return Value{Kind: KindMoney, Num: units, Currency: c.base}
-	}
-	r, ok := c.rates[currency]
-	if !ok {
+	n, known, ok := c.convert(e.Vals[s.amount].Num, event.Currency(e.Vals[s.currency].Num))
+	switch {
+	case !known:
 		return Value{}
-	}
-	n, ok := r.of(units)
-	if !ok {
+	case !ok:
 		return FaultValue(faultOverflow)
 	}
 	return Value{Kind: KindMoney, Num: n, Currency: c.base}
+}
+
+// convert is so many units in the base currency: known, if there is a rate, and
+// ok, if they aren't too many.
+func (c *converter) convert(units int64, currency event.Currency) (n int64, known, ok bool) {
+	if currency == c.base {
+		return units, true, true
+	}
+	r, known := c.rates[currency]
+	if !known {
+		return 0, false, false
+	}
+	n, ok = r.of(units)
+	return n, true, ok
+}
+
+// AmountBase gives what converts an amount as amount_base is converted; ok is
+// false where there is no rate, or the amount is too large.
+func AmountBase(o Options) (func(event.Money, event.Currency) (base event.Money, ok bool), error) {
+	c, err := newConverter(o)
+	if err != nil {
+		return nil, err
+	}
+	return func(m event.Money, currency event.Currency) (event.Money, bool) {
+		n, _, ok := c.convert(int64(m), currency)
+		return event.Money(n), ok
+	}, nil
 }
 
 // of is units × rate, rounded half to even.

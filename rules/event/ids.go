@@ -20,6 +20,13 @@ func AlertID(parts ...string) string {
 	return hashID("refundguard/alert/1", parts...)
 }
 
+// LabelID names a label by its source and by what that made it of, e.g. the id of
+// a review. Which parts these are, and in which order, is the contract of the
+// source's writer: the same again must give the same id.
+func LabelID(source string, parts ...string) string {
+	return hashID("refundguard/label/1", append([]string{source}, parts...)...)
+}
+
 // hashID is 128 bits of SHA-256, in hex. The length before each part keeps
 // ("ab","c") and ("a","bc") apart; the domain keeps kinds of ids apart.
 func hashID(domain string, parts ...string) string {

@@ -24,6 +24,11 @@ func exampleAlert(t testing.TB) *event.Alert {
 		Outcome: "review", Amount: 129_9000, Currency: currency(t, "USD"), Message: "cus_1 asked for 6 refunds", At: 1714566897042}
 }
 
+func exampleLabel() *event.Label {
+	return &event.Label{LabelID: event.LabelID(event.LabelByChargeback, "tx_1", "ref_1"), RefundID: "ref_1", Label: event.LabelFraud, Source: event.LabelByChargeback,
+		By: "acquirer", At: 1714998896789, Weight: event.LabelWeight(event.LabelByChargeback), Reason: "CHARGED_BACK", Note: `"not mine"`}
+}
+
 // TestGolden holds the formats still: whoever reads the topics relies on them.
 func TestGolden(t *testing.T) {
 	jpy := currency(t, "JPY")
@@ -38,6 +43,8 @@ func TestGolden(t *testing.T) {
 		"status_bare": &event.Status{RefundID: "ref_1", Status: "received", At: 1},
 		"alert":       exampleAlert(t),
 		"alert_bare":  &event.Alert{AlertID: event.AlertID("x"), Rule: "DUPLICATE_CONFLICT", Severity: "critical", At: -1},
+		"label":       exampleLabel(),
+		"label_bare":  &event.Label{LabelID: "l", RefundID: "r", Label: event.LabelLegit, Source: event.LabelByAnalyst, At: 1, Weight: 10},
 	} {
 		golden(t, "testdata/"+name+".json", append(record.Append(nil), '\n'))
 	}
@@ -49,14 +56,15 @@ func TestIDs(t *testing.T) {
 		event.DecisionID("ref_1", 0):              "bbd6a95bd9548fe39993ae3696776d4f",
 		event.DecisionID("ref_1", 1):              "528b497bda8582bb1a86181401f20368",
 		event.AlertID("ref_1", "refund-velocity"): "8d3d306f515b76967849eae92e1ae205",
+		event.LabelID("import", "ref_1", "fraud"): "c4a5763d5993a297aec19d19426140ab",
 	} {
 		if got != want {
 			t.Errorf("id %s, want %s", got, want)
 		}
 	}
-	ids := []string{event.AlertID("ab", "c"), event.AlertID("a", "bc"), event.AlertID("abc"), event.AlertID("abc", ""), event.AlertID(), event.DecisionID("ab", 0)}
+	ids := []string{event.AlertID("ab", "c"), event.AlertID("a", "bc"), event.AlertID("abc"), event.AlertID("abc", ""), event.AlertID(), event.DecisionID("ab", 0), event.LabelID("ab", "c")}
 	slices.Sort(ids)
-	if n := len(slices.Compact(ids)); n != 6 {
+	if n := len(slices.Compact(ids)); n != 7 {
 		t.Errorf("only %d ids are different: %q", n, ids)
 	}
 }
@@ -179,6 +187,11 @@ func TestNoticesRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(a, gotAlert); err != nil || diff != "" {
 			t.Fatalf("alert: %v\n%s", err, diff)
 		}
+		l := drawLabel(t)
+		gotLabel, err := event.ParseLabel(l.Append(nil))
+		if diff := cmp.Diff(l, gotLabel); err != nil || diff != "" {
+			t.Fatalf("label: %v\n%s", err, diff)
+		}
 	})
 }
 
@@ -240,12 +253,19 @@ func TestParseRefuses(t *testing.T) {
 func FuzzParseDecision(f *testing.F) {
 	f.Add(exampleDecision().Append(nil))
 	f.Add([]byte(`{"decision_id":"d","refund_id":"r","outcome":"reject","features":{"a":1e3,"b":-0,"c":1.50,"a":null},"hits":[{"rule":"x"},{}],"original":{"amount":"1"}}`))
+	f.Add(exampleLabel().Append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := event.ParseStatus(data); err == nil && !json.Valid(s.Append(nil)) {
 			t.Fatalf("status of %q", data)
 		}
 		if a, err := event.ParseAlert(data); err == nil && !json.Valid(a.Append(nil)) {
 			t.Fatalf("alert of %q", data)
+		}
+		if l, err := event.ParseLabel(data); err == nil {
+			written := l.Append(nil)
+			if again, err := event.ParseLabel(written); err != nil || *again != *l {
+				t.Fatalf("label of %q, written %q, is read as %+v, %v", data, written, again, err)
+			}
 		}
 		d, err := event.ParseDecision(data)
 		if err != nil {
@@ -277,9 +297,9 @@ func TestAppendInvalidUTF8(t *testing.T) {
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
-	d, s, a := exampleDecision(), exampleStatus(), exampleAlert(t)
+	d, s, a, l := exampleDecision(), exampleStatus(), exampleAlert(t), exampleLabel()
 	buf := make([]byte, 0, 8192)
-	if allocs := testing.AllocsPerRun(100, func() { buf = a.Append(s.Append(d.Append(buf[:0]))) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(100, func() { buf = l.Append(a.Append(s.Append(d.Append(buf[:0])))) }); allocs != 0 {
 		t.Errorf("%v allocations, want none", allocs)
 	}
 }

@@ -48,7 +48,7 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 		cfg.Streams[name] = streamTopic(prefix+name, "")
 	}
 	cfg.Topics = pipeline.Topics{Approved: prefix + "approved", Decisions: prefix + "decisions", Status: prefix + "status", Alerts: prefix + "alerts",
-		DeadLetters: prefix + "dead", Cases: prefix + "cases", Progress: prefix + "progress"}
+		DeadLetters: prefix + "dead", Labels: prefix + "labels", Cases: prefix + "cases", Progress: prefix + "progress"}
 	dir, err := os.MkdirTemp("", "refundguard-bench-")
 	if err != nil {
 		return r, err
@@ -72,7 +72,7 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 	}
 	defer func() {
 		t := cfg.Topics
-		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), append(topics, t.Approved, t.Decisions, t.Status, t.Alerts, t.DeadLetters, t.Cases, t.Progress)...)
+		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), append(topics, t.Approved, t.Decisions, t.Status, t.Alerts, t.DeadLetters, t.Labels, t.Cases, t.Progress)...)
 	}()
 	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed, o.Hot), topics)
 	if err != nil {

@@ -198,7 +198,7 @@ func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendErro
 }
 
 // outputTopics are named as in the configuration.
-var outputTopics = []string{"approved", "decisions", "status", "alerts", "dead_letters", "cases", "progress"}
+var outputTopics = []string{"approved", "decisions", "status", "alerts", "dead_letters", "labels", "cases", "progress"}
 
 // quiet is for how long no decision must have come before one is taken for
 // lost. Standbys wait for less.
