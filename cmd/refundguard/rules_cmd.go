@@ -20,12 +20,13 @@ func newRulesCmd() *cobra.Command {
 		Example: `  refundguard rules new velocity-device --template velocity
   refundguard rules fmt -w rules
   refundguard rules check rules
-  refundguard rules explain velocity-device rules`,
+  refundguard rules explain velocity-device rules
+  refundguard rules stats -c refundguard.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRulesCheckCmd(), newRulesTestCmd(), newRulesFmtCmd(), newRulesListCmd(), newRulesExplainCmd(),
-		newRulesSchemaCmd(), newRulesNewCmd())
+		newRulesSchemaCmd(), newRulesNewCmd(), newRulesStatsCmd())
 	return cmd
 }
 

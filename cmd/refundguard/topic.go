@@ -92,6 +92,39 @@ func (t *topicReader) read(ctx context.Context, options []kgo.Opt, topic string,
 	return found, nil
 }
 
+// scan gives each committed record of a topic from a Kafka timestamp on (zero:
+// all), with a progress bar. An error of each ends it and is returned.
+func scan(cmd *cobra.Command, options []kgo.Opt, topic string, from time.Time, each func(*kgo.Record) error) error {
+	ctx := cmd.Context()
+	if usable, err := kafka.Check(ctx, options); !usable {
+		return err
+	}
+	spans, err := kafka.Spans(ctx, options, topic, from)
+	if err != nil {
+		return err
+	}
+	var done, all int64
+	next := map[int32]int64{}
+	for id, s := range spans {
+		next[id] = s.From
+		all += max(s.To-s.From, 0)
+	}
+	b := newBar(cmd.ErrOrStderr(), topic)
+	defer b.close()
+	var failed error // each's own, which is no fault of reading
+	err = kafka.ReadRanges(ctx, options, topic, spans, func(r *kgo.Record) error {
+		done += r.Offset + 1 - next[r.Partition]
+		next[r.Partition] = r.Offset + 1
+		b.set(done, all)
+		failed = each(r)
+		return failed
+	})
+	if err != nil && failed == nil {
+		return fmt.Errorf("reading %s: %w", topic, err)
+	}
+	return err
+}
+
 // place is a record's place as commands take and show it: PARTITION:OFFSET.
 func place(partition int32, offset int64) string { return fmt.Sprintf("%d:%d", partition, offset) }
 

@@ -19,31 +19,9 @@ var ErrNoTopic = errors.New("there is no such topic")
 // all) up to its end as of now. Those of a partition come in order. An error of
 // each ends it and is returned.
 func Read(ctx context.Context, options []kgo.Opt, topic string, since time.Time, each func(*kgo.Record) error) error {
-	base, err := kgo.NewClient(options...)
+	spans, err := Spans(ctx, options, topic, since)
 	if err != nil {
-		return fmt.Errorf("kafka client: %w", err)
-	}
-	defer base.Close()
-	adm := kadm.NewClient(base)
-	ends, err := adm.ListCommittedOffsets(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("asking where %s ends: %w", topic, err)
-	}
-	starts, err := startsSince(ctx, adm, topic, since)
-	if err != nil {
-		return fmt.Errorf("asking where %s begins: %w", topic, err)
-	}
-	spans := map[int32]Span{}
-	for id, end := range ends[topic] {
-		start := starts[topic][id]
-		switch err := cmp.Or(end.Err, start.Err); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			return fmt.Errorf("reading %s: %w", topic, ErrNoTopic)
-		case err != nil:
-			return fmt.Errorf("asking for the offsets of %s partition %d: %w", topic, id, err)
-		case start.Offset >= 0: // -1: nothing is that late
-			spans[id] = Span{start.Offset, end.Offset}
-		}
+		return err
 	}
 	var failed error // each's own, which is no fault of reading
 	err = ReadRanges(ctx, options, topic, spans, func(r *kgo.Record) error {
@@ -58,6 +36,38 @@ func Read(ctx context.Context, options []kgo.Opt, topic string, since time.Time,
 
 // Span is a range of offsets [From, To).
 type Span struct{ From, To int64 }
+
+// Spans is where the committed records of a topic are, by partition, from a
+// Kafka timestamp on (zero: all) up to its end as of now.
+func Spans(ctx context.Context, options []kgo.Opt, topic string, since time.Time) (map[int32]Span, error) {
+	base, err := kgo.NewClient(options...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client: %w", err)
+	}
+	defer base.Close()
+	adm := kadm.NewClient(base)
+	ends, err := adm.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("asking where %s ends: %w", topic, err)
+	}
+	starts, err := startsSince(ctx, adm, topic, since)
+	if err != nil {
+		return nil, fmt.Errorf("asking where %s begins: %w", topic, err)
+	}
+	spans := map[int32]Span{}
+	for id, end := range ends[topic] {
+		start := starts[topic][id]
+		switch err := cmp.Or(end.Err, start.Err); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return nil, fmt.Errorf("reading %s: %w", topic, ErrNoTopic)
+		case err != nil:
+			return nil, fmt.Errorf("asking for the offsets of %s partition %d: %w", topic, id, err)
+		case start.Offset >= 0: // -1: nothing is that late
+			spans[id] = Span{start.Offset, end.Offset}
+		}
+	}
+	return spans, nil
+}
 
 // ReadRanges gives the committed records of some ranges of a topic, by
 // partition, until each is read to its end. Those of a partition come in order.
