@@ -133,13 +133,17 @@ func look(o quality.Options, l life) *refund {
 	r := &refund{life: l}
 	for _, d := range l.decisions {
 		if d.DecidedBy == "engine" {
-			r.engine = d
+			measured := d.DecidedAt >= o.From && (o.To == 0 || d.DecidedAt < o.To) &&
+				strings.HasPrefix(d.Ruleset, "sha256:"+strings.TrimPrefix(o.Ruleset, "sha256:"))
+			if r.engine == nil && measured {
+				r.engine = d
+			}
+			continue
 		}
 		r.final = d.Outcome // they are in order
 		r.analyst = r.analyst || d.DecidedBy == "analyst:ann" && d.Outcome != event.Review
 	}
-	if r.engine == nil || r.engine.DecidedAt < o.From || o.To > 0 && r.engine.DecidedAt >= o.To ||
-		!strings.HasPrefix(r.engine.Ruleset, "sha256:"+strings.TrimPrefix(o.Ruleset, "sha256:")) {
+	if r.engine == nil {
 		return nil
 	}
 	r.holdout = r.engine.Holdout

@@ -36,22 +36,28 @@ type life struct {
 }
 
 func drawLife(t *rapid.T, id string) life {
-	at := rapid.Int64Range(1, 100)
+	at := rapid.Int64Range(1, 20)
 	of := func(name string, values ...string) string { return rapid.SampledFrom(values).Draw(t, name) }
 	yes := func(name string) bool { return rapid.Bool().Draw(t, name) }
 	var l life
 	d := &event.Decision{DecisionID: event.DecisionID(id, 0), RefundID: id, DecidedBy: "engine", DecidedAt: at.Draw(t, "at"),
 		Amount: event.Money(rapid.Int64Range(1, 999_999_999_999_999_999).Draw(t, "amount")), Currency: currency(of("currency", "USD", "EUR", "JPY")),
-		Outcome: event.Outcome(rapid.IntRange(1, 3).Draw(t, "outcome")), Ruleset: "sha256:" + of("ruleset", "aa", "ab", "b")}
+		Outcome: rapid.SampledFrom([]event.Outcome{event.Review, event.Review, event.Review, event.Reject, event.Approve}).Draw(t, "outcome"), Ruleset: "sha256:" + of("ruleset", "aa", "ab", "b")}
 	d.Holdout = d.Outcome == event.Approve && yes("holdout")
 	for _, rule := range []string{"r1", "r2", "r3"} {
 		if yes("hits " + rule) {
-			d.Hits = append(d.Hits, event.Hit{Rule: rule, Mode: of("mode", "live", "shadow"), Action: of("action", "review", "reject", "approve", "alert", ""),
+			d.Hits = append(d.Hits, event.Hit{Rule: rule, Mode: of("mode", "live", "live", "shadow"), Action: of("action", "review", "review", "reject", "approve", "alert", ""),
 				Score: rapid.Int64Range(-1, 1).Draw(t, "score")})
 		}
 	}
-	if !yes("cut") { // else retention has cut it
+	if rapid.IntRange(0, 9).Draw(t, "cut") < 9 { // else retention has cut it
 		l.decisions = append(l.decisions, d)
+	}
+	if rapid.IntRange(0, 9).Draw(t, "anew") == 9 { // decided by a service that has begun anew
+		again := *d
+		again.DecidedAt += rapid.Int64Range(1, 9).Draw(t, "after")
+		again.Outcome, again.Hits, again.Holdout = event.Reject, nil, false
+		l.decisions = append(l.decisions, &again)
 	}
 	last := d.DecidedAt
 	if d.Outcome == event.Review {
@@ -85,37 +91,41 @@ func asJSON(t *rapid.T, r *quality.Report) string {
 // in, and however often each, the report is that of the model.
 func TestReport(t *testing.T) {
 	convert := inUSD(t)
-	rapid.Check(t, func(t *rapid.T) {
-		o := quality.Options{From: rapid.Int64Range(0, 50).Draw(t, "from"), To: rapid.SampledFrom([]int64{0, 60, 90}).Draw(t, "to"),
-			Ruleset:     rapid.SampledFrom([]string{"", "a", "sha256:a", "sha256:ab", "b"}).Draw(t, "ruleset"),
-			JudgedUntil: rapid.SampledFrom([]int64{200, 70, 0}).Draw(t, "judged until"), MinutesPerCase: 5, Base: currency("USD"), AmountBase: convert}
-		var lives []life
-		var feed []func(*quality.Accumulator)
-		for i := range rapid.IntRange(0, 12).Draw(t, "refunds") {
-			l := drawLife(t, fmt.Sprint("ref_", i))
-			lives = append(lives, l)
-			for _, d := range l.decisions {
-				feed = append(feed, func(a *quality.Accumulator) { a.Decision(d) })
-			}
-			for _, lb := range l.labels {
-				feed = append(feed, func(a *quality.Accumulator) { a.Label(lb) })
-			}
+	for range 10 { // a hundred worlds each
+		rapid.Check(t, func(t *rapid.T) { checkReport(t, convert) })
+	}
+}
+
+func checkReport(t *rapid.T, convert func(event.Money, event.Currency) (event.Money, bool)) {
+	o := quality.Options{From: rapid.SampledFrom([]int64{0, 0, 5, 9}).Draw(t, "from"), To: rapid.SampledFrom([]int64{0, 0, 12, 16}).Draw(t, "to"),
+		Ruleset:     rapid.SampledFrom([]string{"", "", "", "a", "sha256:a", "sha256:ab", "b"}).Draw(t, "ruleset"),
+		JudgedUntil: rapid.SampledFrom([]int64{30, 30, 12, 0}).Draw(t, "judged until"), MinutesPerCase: 5, Base: currency("USD"), AmountBase: convert}
+	var lives []life
+	var feed []func(*quality.Accumulator)
+	for i := range rapid.IntRange(0, 20).Draw(t, "refunds") {
+		l := drawLife(t, fmt.Sprint("ref_", i))
+		lives = append(lives, l)
+		for _, d := range l.decisions {
+			feed = append(feed, func(a *quality.Accumulator) { a.Decision(d) })
 		}
-		want := asJSON(t, model(o, lives))
-		a := quality.New(o)
-		for _, f := range feed {
-			f(a)
+		for _, lb := range l.labels {
+			feed = append(feed, func(a *quality.Accumulator) { a.Label(lb) })
 		}
-		if got := asJSON(t, a.Report()); got != want {
-			t.Fatalf("-model +got\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
-		}
-		again := append(feed, rapid.SliceOfN(rapid.SampledFrom(append(feed, func(*quality.Accumulator) {})), 0, 8).Draw(t, "again")...)
-		b := quality.New(o)
-		for _, f := range rapid.Permutation(again).Draw(t, "order") {
-			f(b)
-		}
-		if got := asJSON(t, b.Report()); got != want {
-			t.Fatalf("in another order, with repeats: -model +got\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
-		}
-	})
+	}
+	want := asJSON(t, model(o, lives))
+	a := quality.New(o)
+	for _, f := range feed {
+		f(a)
+	}
+	if got := asJSON(t, a.Report()); got != want {
+		t.Fatalf("-model +got\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+	}
+	again := append(feed, rapid.SliceOfN(rapid.SampledFrom(append(feed, func(*quality.Accumulator) {})), 0, 8).Draw(t, "again")...)
+	b := quality.New(o)
+	for _, f := range rapid.Permutation(again).Draw(t, "order") {
+		f(b)
+	}
+	if got := asJSON(t, b.Report()); got != want {
+		t.Fatalf("in another order, with repeats: -model +got\n%s", cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+	}
 }
