@@ -156,3 +156,31 @@ func TestRulesStatsOfLittle(t *testing.T) {
 		}
 	}
 }
+
+// What a service decides is labelled and measured, in the topic that it made.
+func TestRulesStatsOfAService(t *testing.T) {
+	s := newStoreFront(t)
+	running, _ := s.run("streams: {refunds: {decide_from: earliest}}")
+	for i, amount := range []string{"250", "120", "25"} {
+		s.send(fmt.Sprintf(`{"refund_id":"r%d","amount":%q,"currency":"USD","occurred_at":%q}`, i, amount, time.Now().UTC().Format(time.RFC3339)))
+	}
+	eventually(t, "decides", func() bool { return running.pipeline.Balance().Read == 3 })
+	at := time.Now().UTC().Format(time.RFC3339)
+	file := write(t, "labels.csv", fmt.Sprintf("refund_id,label,at\nr0,fraud,%s\nr1,legit,%s\nr2,fraud,%s\n", at, at, at))
+	if r := runCommand(t, "labels", "import", file, "-c", s.file); r.code != exitFine || !strings.Contains(r.out, "3 labels written") {
+		t.Fatalf("exit %d:\n%s%s", r.code, r.out, r.err)
+	}
+	if got := s.stats(); got.TooYoung != 3 || got.Labelled != 0 || len(got.Rules) != 1 || got.Rules[0].TooYoung != 2 {
+		t.Errorf("%+v", got)
+	}
+	got := s.stats("--maturity", "0")
+	if len(got.Rules) != 1 || len(got.Rulesets) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	for name, q := range map[string]quality.Quality{"rule": got.Rules[0].Quality, "rule set": got.Rulesets[0].Quality} {
+		if q.Hits != 2 || q.Biased.Count != 1 || q.Biased.Of != 2 || q.Recall.Count != 1 || q.Recall.Of != 2 || q.Unbiased.Interval != nil ||
+			q.Caught.Base != "250.00" || q.WronglyHeld.Base != "120.00" {
+			t.Errorf("%s: %+v", name, q)
+		}
+	}
+}
