@@ -41,7 +41,7 @@ func (s *session) align() due {
 				p.watermark = max(p.watermark, r.Event.Time)
 			}
 			bound := p.watermark
-			if in.decides && p.waiting() >= s.capacity && p.watermark <= head {
+			if in.gates && p.waiting() >= s.capacity && p.watermark <= head {
 				// Full of records none of which is later than the earliest
 				// head: nothing later can come before some are decided.
 				bound = head + 1
@@ -70,7 +70,7 @@ func (p *partition) atEnd() bool {
 // decision, MaxInt64 if none does.
 func (s *session) earliestHead() int64 {
 	t := int64(math.MaxInt64)
-	for _, p := range s.deciding() {
+	for _, p := range s.gating {
 		if h := p.head(); h != nil && h.decidable() {
 			t = min(t, h.Event.Time)
 		}
@@ -91,7 +91,7 @@ var everything = frontier{math.MaxInt64, math.MaxInt64}
 // something about records that were read before the end was asked for.
 func (s *session) applyLimit() frontier {
 	f := frontier{s.earliestHead(), math.MaxInt64}
-	for _, p := range s.deciding() {
+	for _, p := range s.gating {
 		if p.waiting() > 0 || p.leftOut {
 			continue
 		}
@@ -203,7 +203,7 @@ func (s *session) leaveOut(now time.Time) {
 			p.mu.Lock()
 			moved := p.moved
 			p.mu.Unlock()
-			blocks := head != math.MaxInt64 && p.watermark <= head || in.decides && p.waiting() == 0
+			blocks := head != math.MaxInt64 && p.watermark <= head || in.gates && p.waiting() == 0
 			silent := blocks && !p.atEnd() && p.peek() == nil
 			if moved.After(p.waitSince) || !silent && !p.leftOut || p.atEnd() {
 				p.waitSince = now

@@ -38,27 +38,31 @@ func (s *session) saveBehind(p *progress, journal mark) {
 	}
 	s.beginSave(&own)
 	s.saving.committed = true
-	s.saving.state.Journal, s.saving.state.Alerts = journal.journal, journal.alerts
+	st := &s.saving.state
+	st.Journal, st.Alerts, st.Cases = journal.journal, journal.alerts, journal.cases
 }
 
 // saveRecovered begins to save what is recovered by now, if it is time, or if
 // much was added to more than there is room for.
-func (s *session) saveRecovered(p *progress, r *recovery) {
+func (s *session) saveRecovered(p *progress, r *recovery) error {
 	if !s.canSave() || s.engine.Evicting() {
-		return
+		return nil
 	}
 	bytes, room := s.engine.Stats().Bytes, s.cfg.State.Memory
 	s.metrics.stateBytes.Set(float64(bytes))
 	s.metrics.recoveryBehind.Set(float64(s.behind()))
 	r.least = min(r.least, bytes)
 	if !s.saveDue() && (room == 0 || bytes < room || bytes < r.least+room/8+minGrowth) {
-		return
+		return nil
 	}
 	r.least = math.MaxInt64
-	s.restoreRest(r.past, false)
+	if err := s.restoreRest(r.past, false); err != nil {
+		return err
+	}
 	if s.saveBehind(p, r.from); s.saving != nil {
 		s.saving.part = true
 	}
+	return nil
 }
 
 // minGrowth is what is worth a save of its own.

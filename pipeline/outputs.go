@@ -21,6 +21,8 @@ type decided struct {
 	alerts   []encodedAlert
 	severity rules.Severity
 	deadline int64
+	reason   string
+	at       int64
 	hits     []*rules.Rule
 	failed   []string // rules
 	late     int64    // Kafka timestamp to decision, milliseconds
@@ -67,7 +69,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	if len(decision) > s.room.decision {
 		decision = s.shortDecision(wr, d)
 	}
-	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, severity: res.Severity, late: d.DecidedAt - rec.Received}
+	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
 		CustomerMessage: res.CustomerMessage, At: d.DecidedAt}
 	if st.CustomerMessage == "" {
@@ -137,31 +139,13 @@ func (s *session) enter(rec *record, out *decided) {
 		}
 	case event.Review:
 		s.balance.InReview++
-		e.add(s.openCase(rec, out, key))
 	case event.Reject:
 		s.balance.Rejected++
 	}
+	c := s.newCase(rec, out, out.at)
+	s.lives.book.Put(c)
+	e.add(s.caseRecord(c))
 	s.metrics.decided(rec, out)
-}
-
-// caseHeader comes before the keys of a held request's own headers.
-const caseHeader = "refundguard-request-header:"
-
-// openCase keeps a held request whole, so that it can be released byte for
-// byte: its own key and headers are headers of the case.
-func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
-	headers := []kgo.RecordHeader{
-		{Key: event.HeaderDecisionID, Value: []byte(out.id)},
-		{Key: "refundguard-severity", Value: []byte(out.severity.String())},
-		{Key: "refundguard-deadline", Value: []byte(time.UnixMilli(out.deadline).UTC().Format("2006-01-02T15:04:05.000Z"))},
-	}
-	if rec.raw.Key != nil {
-		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-key", Value: rec.raw.Key})
-	}
-	for _, h := range rec.raw.Headers {
-		headers = append(headers, kgo.RecordHeader{Key: caseHeader + h.Key, Value: h.Value})
-	}
-	return &kgo.Record{Topic: s.topics.Cases, Key: key, Value: rec.raw.Value, Headers: headers}
 }
 
 // refuse sends a record to the dead letters, bytes unchanged. One of the

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 )
 
@@ -27,6 +28,23 @@ type Balance struct {
 // OK reports whether the balance holds.
 func (b Balance) OK() bool {
 	return b.Read == b.Approved+b.InReview+b.Rejected+b.DeadLettered+b.Duplicates+b.History
+}
+
+// of is the term that a state counts in: approved includes what became of it.
+func (b *Balance) of(state cases.State) *int64 {
+	switch state {
+	case cases.InReview:
+		return &b.InReview
+	case cases.Rejected:
+		return &b.Rejected
+	}
+	return &b.Approved
+}
+
+// move counts a refund elsewhere.
+func (b *Balance) move(from, to cases.State) {
+	*b.of(from)--
+	*b.of(to)++
 }
 
 // progress is the record that is committed with each epoch. Its key is the

@@ -39,8 +39,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 		case passed && r.Fate != engine.Fresh:
 			return s.diverged()
 		case passed:
-			s.engine.Settle(&r.Item, past.decided[r.Event.ID()].Outcome)
-			past.taken(r.Event.ID())
+			return s.settlePast(r, past)
 		case r.history && r.Fate == engine.Fresh:
 			s.engine.Settle(&r.Item, event.Approve)
 		}
@@ -66,8 +65,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 	here := at == place{r.Partition, r.Offset}
 	switch {
 	case decided && here && r.Fate == engine.Fresh && passed:
-		s.engine.Settle(&r.Item, past.decided[id].Outcome)
-		past.taken(id)
+		return s.settlePast(r, past)
 	case decided && (here || r.Fate == engine.Fresh):
 		return s.diverged()
 	case r.Fate == engine.Fresh && passed && r.Received < past.since:
@@ -76,6 +74,18 @@ func (s *session) rejoin(r *record, past *journal) error {
 	case r.Fate == engine.Fresh && passed:
 		return s.diverged()
 	}
+	return nil
+}
+
+// settlePast enters what a record counts that the journal has.
+func (s *session) settlePast(r *record, past *journal) error {
+	id := r.Event.ID()
+	o, err := s.settled(id, past.decided[id].Outcome)
+	if err != nil {
+		return err
+	}
+	s.engine.Settle(&r.Item, o)
+	past.taken(id)
 	return nil
 }
 

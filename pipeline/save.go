@@ -9,6 +9,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/store"
 	"github.com/refundguard/refundguard/rules/engine"
 )
@@ -29,6 +30,10 @@ type savedState struct {
 	Journal map[int32]int64 `json:"journal"`
 	Alerts  map[int32]int64 `json:"alerts"`
 
+	// Cases are the offsets in the topic of cases before which the state has all
+	// that it holds.
+	Cases map[int32]int64 `json:"cases"`
+
 	// Topics are the ids of the topics written.
 	Topics map[string]string `json:"topics"`
 
@@ -41,7 +46,7 @@ type savedState struct {
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
 }
 
-const savedStateVersion = 1
+const savedStateVersion = 2
 
 // refused is the fate, in Odd, of a record that could not be read.
 const refused engine.Fate = 255
@@ -66,6 +71,7 @@ type saver struct {
 type saveStep struct {
 	drops      [][2][]byte
 	gone       [][]byte
+	cases      *cases.Frozen
 	copied     []engine.Copied
 	meta       []byte
 	checkpoint func(st *store.Store) *upload // nil: no
@@ -149,6 +155,11 @@ func (v *saver) write(w *store.Save, step saveStep) error {
 			return err
 		}
 	}
+	if step.cases != nil {
+		if err := step.cases.Each(waiting(w.Put)); err != nil {
+			return err
+		}
+	}
 	for _, c := range step.copied {
 		if err := c.Each(waiting(w.Put), waiting(w.Add)); err != nil {
 			return err
@@ -229,14 +240,15 @@ func (s *session) beginSave(p *progress) {
 	s.saving = &saving{save: s.engine.StartSave(s.cfg.now().UnixMilli()), began: began,
 		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.outputs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
-	s.saver.steps <- saveStep{drops: s.saving.save.Drops, gone: s.saving.save.Gone}
+	frozen := s.lives.book.Freeze()
+	s.saver.steps <- saveStep{drops: s.saving.save.Drops, gone: append(s.saving.save.Gone, frozen.Gone()...), cases: frozen}
 	s.metrics.savePause.Observe(time.Since(began).Seconds())
 }
 
 // odd lists the records that wait and are no events.
 func (s *session) odd() map[string]map[int32]map[int64]engine.Fate {
 	all := map[string]map[int32]map[int64]engine.Fate{}
-	for _, p := range s.deciding() {
+	for _, p := range s.deciding {
 		of := map[int64]engine.Fate{}
 		for _, r := range p.pending[p.pendingAt:] {
 			if r.err != nil {
@@ -315,6 +327,7 @@ func (s *session) saveSome() bool {
 func (s *session) endSave(r saveResult) {
 	v := s.saving
 	s.saving, s.saved, s.rewrite = nil, time.Now(), r.rewrite
+	s.lives.book.Thaw(r.err == nil)
 	if r.err != nil {
 		s.log.Error("the state is not saved any longer: after a restart more is read again from the topics", "error", r.err.Error())
 		s.engine.Untrack()
@@ -340,11 +353,13 @@ func (s *session) noteCommitted(c committed) {
 			s.journalAt[r.Partition] = max(s.journalAt[r.Partition], r.Offset+1)
 		case s.topics.Alerts:
 			s.alertsAt[r.Partition] = max(s.alertsAt[r.Partition], r.Offset+1)
+		case s.topics.Cases:
+			s.casesAt[r.Partition] = max(s.casesAt[r.Partition], r.Offset+1)
 		}
 	}
 	if v := s.saving; v != nil && v.state.Progress == c.progress {
 		v.committed = true
-		v.state.Journal, v.state.Alerts = maps.Clone(s.journalAt), maps.Clone(s.alertsAt)
+		v.state.Journal, v.state.Alerts, v.state.Cases = maps.Clone(s.journalAt), maps.Clone(s.alertsAt), maps.Clone(s.casesAt)
 	}
 }
 

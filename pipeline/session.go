@@ -21,13 +21,16 @@ import (
 // back, then epochs follow until something fails. All of its fields belong to
 // the goroutine of run, where nothing else is said.
 type session struct {
-	cfg      sessionConfig
-	log      *slog.Logger
-	metrics  *metrics
-	schema   *event.Schema
-	topics   Topics
-	txnID    string
-	slots    struct{ method, device, instrument int }
+	cfg     sessionConfig
+	log     *slog.Logger
+	metrics *metrics
+	schema  *event.Schema
+	topics  Topics
+	txnID   string
+	slots   struct {
+		transaction, customer, merchant, amount, currency, method, device, instrument, agent int
+	}
+	lives    lives
 	etas     map[string]time.Duration
 	alertMin rules.Severity
 
@@ -40,7 +43,9 @@ type session struct {
 	seen      writerID // who wrote the progress before
 	inputs    []*input
 	refunds   *input
-	payments  *input // transactions; nil where there is no such topic
+	payments  *input       // transactions; nil where there is no such topic
+	deciding  []*partition // whose records wait for their turn
+	gating    []*partition // those of them that others wait for
 	reader    *reader
 	engine    *engine.Engine
 	set       *rules.Set
@@ -83,6 +88,7 @@ type session struct {
 	rewrite             [][]byte        // keys to be saved whole
 	journalAt           map[int32]int64 // by partition: before this, the journal is in the state
 	alertsAt            map[int32]int64 // likewise
+	casesAt             map[int32]int64 // likewise
 	kept                bool            // the state may hold more than the topics
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
@@ -131,7 +137,10 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	}
 	s.alertMin, _ = rules.ParseSeverity(cfg.Alerts.MinSeverity)
 	rf := schema.Stream("refunds")
-	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
+	sl := &s.slots
+	sl.transaction, sl.customer, sl.merchant, sl.amount, sl.currency = rf.Slot("transaction_id"), rf.Slot("customer_id"), rf.Slot("merchant_id"), rf.Slot("amount"), rf.Slot("currency")
+	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
+	s.lives = newLives(s)
 	s.writers = make([]writer, cfg.Engine.Workers)
 	s.engine = s.newEngine()
 	return s
@@ -235,6 +244,7 @@ func (s *session) lookAround(ctx context.Context) {
 	s.askEnds(ctx)
 	s.leaveOut(time.Now())
 	s.tellLoss(s.cfg.now())
+	s.forgetCases()
 	s.cfg.state(s.health(ctx))
 	s.metrics.observe(s)
 	s.shedShadow()

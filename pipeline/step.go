@@ -26,7 +26,7 @@ func (s *session) step(ctx context.Context) bool {
 
 // refundsWait reports whether the ends of partitions are worth asking for.
 func (s *session) refundsWait() bool {
-	for _, p := range s.deciding() {
+	for _, p := range s.deciding {
 		if p.waiting() > 0 || !p.atEnd() {
 			return true
 		}
@@ -144,7 +144,8 @@ func (s *session) pass() bool {
 		}
 	}
 	s.decideDue(now)
-	return s.passPayments(&d, now) || passed
+	passed = s.passPayments(&d, now) || passed
+	return s.takeTurns(&d, now) || passed
 }
 
 // passBy counts a refund record that isn't decided.

@@ -1,6 +1,7 @@
 package cases
 
 import (
+	"bytes"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -26,7 +27,9 @@ type Book struct {
 		timers timers // by Since
 	}
 	ended map[uint16][]string // without a disk: finished, by day
-	days  [][]byte            // keys of days that are done with
+
+	days    [][]byte // keys of days that are done with
+	expired string   // up to where
 }
 
 // Disk is where cases are that were saved. Get calls each for the value of a key,
@@ -233,8 +236,9 @@ func (f *Frozen) Each(put func(key, value []byte) error) error {
 	return nil
 }
 
-// Expire forgets cases that were finished before a time, n of them at most, and
-// reports whether there are more. Those of the last day are kept.
+// Expire forgets cases whose end came before the day of a time, n of them at
+// most, and reports whether there are more. It is for between two saves or for
+// during one, and for no book whose saves have failed.
 func (b *Book) Expire(before int64, n int) (more bool, err error) {
 	day := dayOf(before)
 	if b.disk == nil {
@@ -243,49 +247,32 @@ func (b *Book) Expire(before int64, n int) (more bool, err error) {
 				continue
 			}
 			for _, id := range ids {
-				if err := b.expire(id, d); err != nil {
-					return false, err
-				}
+				delete(b.fresh, id)
 			}
 			delete(b.ended, d)
 		}
 		return false, nil
 	}
-	type ended struct {
-		day uint16
-		id  string
-	}
-	var some []ended
-	err = b.disk.Scan(dayKey(0, ""), dayKey(day, ""), func(key, _ []byte) error {
+	var some [][]byte
+	err = b.disk.Scan([]byte(max(b.expired, string(dayKey(0, "")))), dayKey(day, ""), func(key, _ []byte) error {
 		if more = len(some) == n; more {
 			return errEnough
 		}
 		if len(key) < 3 {
 			return errKey
 		}
-		some = append(some, ended{binary.BigEndian.Uint16(key[1:]), string(key[3:])})
+		some = append(some, bytes.Clone(key))
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return false, fmt.Errorf("looking for old cases: %w", err)
 	}
-	for _, x := range some {
-		if err := b.expire(x.id, x.day); err != nil {
-			return false, err
-		}
-		b.days = append(b.days, dayKey(x.day, x.id))
+	for _, key := range some {
+		b.Drop(string(key[3:]))
+		b.expired = string(key) + "\x00"
 	}
+	b.days = append(b.days, some...)
 	return more, nil
-}
-
-// expire forgets a case, unless something has happened to it since that day.
-func (b *Book) expire(id string, day uint16) error {
-	c, err := b.Get(id)
-	if err != nil || c == nil || !c.State.Final() || dayOf(c.Since) != day {
-		return err
-	}
-	b.Drop(id)
-	return nil
 }
 
 var errEnough = errors.New("enough")
@@ -294,14 +281,14 @@ var errEnough = errors.New("enough")
 var errKey = errors.New("the key of no case")
 
 // Load takes what is on disk: each key and value of Keys.
-func (b *Book) Load(key, value []byte) error {
+func (b *Book) Load(key, value []byte) (*Case, error) {
 	if len(key) < 2 || key[0] != caseKey {
-		return errKey
+		return nil, errKey
 	}
 	c, err := Parse(string(key[1:]), value)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b.watch(c)
-	return nil
+	return c, nil
 }

@@ -63,6 +63,7 @@ type Case struct {
 	Reserved bool           // it counts in refunded
 	Paid     bool           // the ledger executed it while it wasn't approved
 	Denied   bool           // the customer said that it isn't theirs
+	Settled  bool           // what counts in refunded is in the state that the case is kept with; a topic doesn't say
 
 	// Request is what is released, while it is in review.
 	Request *Request

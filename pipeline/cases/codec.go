@@ -18,6 +18,7 @@ const (
 	flagDenied
 	flagRequest
 	flagKey
+	flagSettled
 )
 
 // Append encodes c, but for its id, which is the key that it is kept under.
@@ -26,7 +27,7 @@ func (c *Case) Append(dst []byte) []byte {
 	for _, f := range []struct {
 		on  bool
 		bit byte
-	}{{c.Reserved, flagReserved}, {c.Paid, flagPaid}, {c.Denied, flagDenied},
+	}{{c.Reserved, flagReserved}, {c.Paid, flagPaid}, {c.Denied, flagDenied}, {c.Settled, flagSettled},
 		{c.Request != nil, flagRequest}, {c.Request != nil && c.Request.Key != nil, flagKey}} {
 		if f.on {
 			flags |= f.bit
@@ -87,7 +88,7 @@ func Parse(id string, data []byte) (*Case, error) {
 	}
 	c := &Case{RefundID: id, State: State(data[1]), Severity: rules.Severity(data[2])}
 	flags := data[3]
-	c.Reserved, c.Paid, c.Denied = flags&flagReserved != 0, flags&flagPaid != 0, flags&flagDenied != 0
+	c.Reserved, c.Paid, c.Denied, c.Settled = flags&flagReserved != 0, flags&flagPaid != 0, flags&flagDenied != 0, flags&flagSettled != 0
 	r := scan{rest: data[4:]}
 	for _, s := range c.texts() {
 		*s = string(r.bytes())
@@ -101,7 +102,7 @@ func Parse(id string, data []byte) (*Case, error) {
 	if flags&flagRequest != 0 {
 		c.Request = r.request(flags&flagKey != 0)
 	}
-	if r.bad || len(r.rest) > 0 || c.State < InReview || c.State > Overdue || c.Severity > rules.Critical || flags >= flagKey<<1 {
+	if r.bad || len(r.rest) > 0 || c.State < InReview || c.State > Overdue || c.Severity > rules.Critical || flags >= flagSettled<<1 {
 		return nil, fmt.Errorf("refund %q: %w", id, errCase)
 	}
 	return c, nil
