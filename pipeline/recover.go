@@ -153,6 +153,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	if r.past.derived != nil {
 		s.engine.IncompleteDerived(r.past.derived.since)
 	}
+	s.engine.KeepExpired(false)
 	s.restoreRest(r.past, true)
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
@@ -206,6 +207,7 @@ func (s *session) restart(ctx, work context.Context, last *progress, r *recovery
 	if r.state != nil {
 		s.planFill(r.state)
 	}
+	s.engine.KeepExpired(true)
 	s.forgotten()
 	r.past = newJournal(s.wanted(), r.state)
 	r.from = mark{journal: maps.Clone(r.past.ends), alerts: maps.Clone(r.past.alertEnds)}
@@ -250,7 +252,7 @@ func (s *session) catchUp(ctx context.Context, r *recovery, of *progress) error 
 		moved := s.collect(everything)
 		if moved {
 			r.read += int64(len(s.chunk))
-			if err := s.restore(r.past); err != nil {
+			if err := firstError(s.restore(r.past), s.stateErr()); err != nil {
 				return err
 			}
 		}
@@ -372,7 +374,7 @@ func (s *session) resumeFrom(last *progress) error {
 				s.tellDeleted(p, pp.Decided)
 			}
 			p.passed, p.decideFrom = pp.Decided, pp.DecideFrom
-			if in != s.refunds && (!sp.Decides || !in.decides) {
+			if in != s.refunds && !sp.Decides {
 				p.passed, p.decideFrom = pp.Applied, 0
 			}
 			p.stop = max(p.stop, p.start, p.passed)
