@@ -27,7 +27,7 @@ type session struct {
 	schema   *event.Schema
 	topics   Topics
 	txnID    string
-	slots    struct{ method, device, instrument int }
+	slots    struct{ transaction, method, device, instrument int }
 	etas     map[string]time.Duration
 	alertMin rules.Severity
 
@@ -68,6 +68,7 @@ type session struct {
 	dueItem []*engine.Item
 	outs    []decided
 	held    bool // records are read that may not be applied yet
+	earlier earlier
 
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
@@ -131,8 +132,9 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	}
 	s.alertMin, _ = rules.ParseSeverity(cfg.Alerts.MinSeverity)
 	rf := schema.Stream("refunds")
-	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
+	s.slots.transaction, s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("transaction_id"), rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
 	s.writers = make([]writer, cfg.Engine.Workers)
+	s.earlier.of = map[string]*record{}
 	s.engine = s.newEngine()
 	return s
 }
