@@ -27,6 +27,52 @@ func (d *due) of(r *record) (ok, degraded bool) {
 	return r.Event.Time < lenient, r.Event.Time >= strict
 }
 
+// earlier is what waits and isn't due: the earliest refund of each transaction.
+type earlier struct {
+	known bool
+	of    map[string]*record
+}
+
+// waitsForEarlier reports whether a refund that is due, for all partitions were
+// at their ends after it was read, waits for an earlier one of its transaction:
+// one that was read after the ends were asked for, and is due with the next
+// answer.
+func (s *session) waitsForEarlier(d *due, r *record) bool {
+	e := &s.earlier
+	if !e.known {
+		e.known = true
+		clear(e.of)
+		for _, p := range s.refunds.partitions {
+			for _, x := range p.pending[p.pendingAt:] {
+				if !x.decidable() {
+					continue
+				}
+				if ok, _ := d.of(x); ok {
+					continue
+				}
+				if id := s.transactionOf(x); id != "" && (e.of[id] == nil || x.before(e.of[id])) {
+					e.of[id] = x
+				}
+			}
+		}
+	}
+	if len(e.of) == 0 {
+		return false
+	}
+	x := e.of[s.transactionOf(r)]
+	return x != nil && x.before(r)
+}
+
+func (s *session) transactionOf(r *record) string { return r.Event.Str(s.slots.transaction) }
+
+// before is the order in which refunds of one transaction are decided.
+func (r *record) before(other *record) bool {
+	if r.Event.Time != other.Event.Time {
+		return r.Event.Time < other.Event.Time
+	}
+	return r.Event.ID() < other.Event.ID()
+}
+
 // align computes what is due. A partition holds refunds at t back until it was
 // applied up to a record later than t, or to its end.
 func (s *session) align() due {

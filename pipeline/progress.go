@@ -98,6 +98,9 @@ type partitionProgress struct {
 	// From is the first offset that the state has something of.
 	From int64 `json:"from,omitempty"`
 
+	// Cut: records before From are gone, and none was read yet that says since when.
+	Cut bool `json:"cut,omitempty"`
+
 	LeaderEpoch *int32 `json:"leader_epoch,omitempty"` // of what was read last; nil: unknown
 }
 
@@ -120,7 +123,7 @@ func (s *session) snapshot(at int64) *progress {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
-			pp := partitionProgress{Applied: part.applied, From: part.from, LeaderEpoch: part.leaderEpoch()}
+			pp := partitionProgress{Applied: part.applied, From: part.from, Cut: part.cut, LeaderEpoch: part.leaderEpoch()}
 			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}

@@ -155,6 +155,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	if r.past.derived != nil {
 		s.engine.IncompleteDerived(r.past.derived.since)
 	}
+	s.engine.KeepExpired(false)
 	if err := s.restoreRest(r.past, true); err != nil {
 		return err
 	}
@@ -213,6 +214,7 @@ func (s *session) restart(ctx, work context.Context, last *progress, r *recovery
 	if r.state != nil {
 		s.planFill(r.state)
 	}
+	s.engine.KeepExpired(true)
 	s.forgotten()
 	r.past = newJournal(s.wanted(), r.state)
 	r.from = r.past.mark(0)
@@ -257,7 +259,7 @@ func (s *session) catchUp(ctx context.Context, r *recovery, of *progress) error 
 		moved := s.collect(everything)
 		if moved {
 			r.read += int64(len(s.chunk))
-			if err := s.restore(r.past); err != nil {
+			if err := firstError(s.restore(r.past), s.stateErr()); err != nil {
 				return err
 			}
 		}
@@ -381,7 +383,7 @@ func (s *session) resumeFrom(last *progress) error {
 				s.tellDeleted(p, pp.Decided)
 			}
 			p.passed, p.decideFrom = pp.Decided, pp.DecideFrom
-			if in != s.refunds && (!sp.Decides || !in.decides) {
+			if in != s.refunds && !sp.Decides {
 				p.passed, p.decideFrom = pp.Applied, 0
 			}
 			p.stop = max(p.stop, p.start, p.passed)

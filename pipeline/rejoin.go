@@ -89,11 +89,12 @@ func (s *session) settlePast(r *record, past *journal) error {
 	return nil
 }
 
-// rejoining reports whether something that the state has will pass again.
+// rejoining reports whether something that the state has will pass again, or
+// still waits as it did when it was saved.
 func (s *session) rejoining() bool {
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
-			if p.applied < p.inState {
+			if p.recovered() < p.inState {
 				return true
 			}
 		}

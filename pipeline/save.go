@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/refundguard/refundguard/pipeline/cases"
@@ -41,6 +42,9 @@ type savedState struct {
 	// this one's topics hold.
 	Moved bool `json:"moved,omitempty"`
 
+	// Part is a state that was still to catch up with all that was committed.
+	Part bool `json:"part,omitempty"`
+
 	// Odd are the records, by stream, partition and offset, that were applied,
 	// that wait for their turn, and that are not the event of their id.
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
@@ -63,7 +67,8 @@ type saver struct {
 	results chan saveResult
 	ended   chan struct{}
 	stop    chan struct{}
-	upload  *upload // of the last checkpoint; nil: there was none
+	full    atomic.Bool // it waits for room on the disk
+	upload  *upload     // of the last checkpoint; nil: there was none
 }
 
 // saveStep is a piece of a save. The last one has its meta, and says whether it
@@ -90,7 +95,6 @@ type saving struct {
 	began     time.Time
 	copied    bool
 	committed bool
-	part      bool // of what is recovered
 	sent      bool
 }
 
@@ -175,11 +179,13 @@ var errStopped = errors.New("stopped")
 
 // retry waits for room on the disk.
 func (v *saver) retry(f func() error) error {
+	defer v.full.Store(false)
 	for said := ""; ; {
 		err := f()
 		if !errors.Is(err, store.ErrFull) {
 			return err
 		}
+		v.full.Store(true)
 		if err.Error() != said {
 			said = err.Error()
 			v.log.Error("the state can't be saved, the last save stays; trying again", "error", err)
@@ -316,7 +322,7 @@ func (s *session) saveSome() bool {
 		}
 		v.sent = true
 		last := saveStep{meta: meta}
-		if !v.part {
+		if !v.state.Part {
 			last.checkpoint = s.checkpointOf(&v.state)
 		}
 		s.saver.steps <- last

@@ -73,6 +73,7 @@ type session struct {
 	dueItem []*engine.Item
 	outs    []decided
 	held    bool // records are read that may not be applied yet
+	earlier earlier
 
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
@@ -142,6 +143,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
 	s.lives = newLives(s)
 	s.writers = make([]writer, cfg.Engine.Workers)
+	s.earlier.of = map[string]*record{}
 	s.engine = s.newEngine()
 	return s
 }

@@ -150,6 +150,9 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 		return err
 	}
 	s.loseRefunds(r.past)
+	if r.past.derived != nil { // what is saved goes on behind where this was read
+		s.engine.IncompleteDerived(r.past.derived.since)
+	}
 	saved := p
 	if f.caughtUp {
 		saved = nil // it is, below
@@ -157,6 +160,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	if err := s.catchUp(ctx, r, saved); err != nil {
 		return err
 	}
+	s.engine.KeepExpired(false)
 	if err := s.restoreRest(r.past, false); err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 // saveFollowed begins to save the state as it is now, if it is time. What the
 // leader has applied and not decided, this state hasn't.
 func (s *session) saveFollowed(p *progress, f *following) {
-	if f.applied.journal != nil && s.saveDue() {
+	if f.applied.journal != nil && s.saveDue() && !s.rejoining() {
 		s.saveBehind(p, f.applied)
 	}
 }

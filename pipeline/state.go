@@ -180,6 +180,7 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if !st.ReadOnly() {
 		s.engine.KeepOnDisk(st)
 	}
+	s.engine.KeepExpired(state.Part)
 	if err := s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), stoppable{st, ctx}); err != nil {
 		return state, err
 	}
@@ -283,8 +284,9 @@ func (s *session) skipSaved(state *savedState) {
 			p.start = max(exists, from)
 			p.applied, p.position = p.start, p.start
 			p.stop = max(p.stop, p.start)
-			if p.cut = exists > p.inState; p.cut {
-				s.lose(p, p.inState, exists)
+			p.cut = exists > p.inState || pp.Cut
+			if had := max(p.inState, p.from); exists > had { // what is between it never had
+				s.lose(p, had, exists)
 			}
 		}
 	}

@@ -125,12 +125,13 @@ func (s *session) pass() bool {
 	d := s.align()
 	now := s.cfg.now()
 	s.dueRecs, s.dueItem = s.dueRecs[:0], s.dueItem[:0]
+	s.earlier.known = false
 	passed := false
 	for _, p := range s.refunds.partitions {
 		for h := p.head(); h != nil; h = p.head() {
 			if h.decidable() {
 				ok, degraded := d.of(h)
-				if !ok {
+				if !ok || h.Event.Time >= d.lenient && s.waitsForEarlier(&d, h) {
 					break
 				}
 				h.Degraded = degraded
