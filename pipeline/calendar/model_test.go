@@ -28,10 +28,10 @@ func (m model) open(t time.Time) bool {
 		slices.ContainsFunc(m.hours[wall.Weekday()], func(h [2]string) bool { return h[0] <= clock && clock < h[1] })
 }
 
-// after walks until d has passed; false if that takes more than 200 days.
+// after walks until d has passed; false if that takes more than 60 days.
 func (m model) after(t time.Time, d time.Duration) (time.Time, bool) {
 	at := t.Truncate(time.Minute)
-	for range 200 * 24 * 60 {
+	for range 60 * 24 * 60 {
 		next := at.Add(time.Minute)
 		if m.open(at) {
 			from := at
@@ -52,7 +52,7 @@ func (m model) after(t time.Time, d time.Duration) (time.Time, bool) {
 func (m model) businessDays(t time.Time, n int) (time.Time, bool) {
 	today, ends := t.In(m.zone).Format(time.DateOnly), map[string]time.Time{}
 	at := t.Truncate(time.Minute)
-	for range 200 * 24 * 60 {
+	for range 60 * 24 * 60 {
 		if date := at.In(m.zone).Format(time.DateOnly); date > today && m.open(at) {
 			ends[date] = at.Add(time.Minute)
 		}
