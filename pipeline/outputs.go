@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -75,12 +76,12 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	}
 	switch d.Outcome {
 	case event.Approve:
-		st.ETA = now.Add(s.eta(rec.Event.Str(s.slots.method))).UnixMilli()
+		st.ETA = s.eta(rec.Event.Str(s.slots.method)).After(now, s.cfg.calendar).UnixMilli()
 	case event.Review:
 		if out.severity == 0 {
 			out.severity = rules.Medium
 		}
-		out.deadline = now.Add(s.sla(out.severity)).UnixMilli()
+		out.deadline = s.cfg.calendar.After(now, s.sla(out.severity)).UnixMilli()
 	}
 	out.status = s.appendStatus(wr, &st, d.Outcome)
 	for i, rule := range res.HitRules {
@@ -102,7 +103,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	return out
 }
 
-func (s *session) eta(method string) time.Duration {
+func (s *session) eta(method string) calendar.Span {
 	d, ok := s.etas[method]
 	if !ok {
 		d = s.etas["other"]

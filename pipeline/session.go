@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
@@ -28,7 +29,7 @@ type session struct {
 	topics   Topics
 	txnID    string
 	slots    struct{ method, device, instrument int }
-	etas     map[string]time.Duration
+	etas     map[string]calendar.Span
 	alertMin rules.Severity
 
 	readAhead int64 // milliseconds
@@ -113,6 +114,7 @@ type sessionConfig struct {
 	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	checkpoints  *checkpoints          // nil: none
+	calendar     *calendar.Calendar    // likewise
 	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
 }
 
@@ -123,11 +125,11 @@ const chunkRecords = 16384
 func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.Schema, log *slog.Logger, m *metrics) *session {
 	s := &session{cfg: cfg, log: log, metrics: m, schema: schema, topics: cfg.Names(), txnID: txnID, set: set,
 		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords,
-		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]time.Duration{}}
+		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]calendar.Span{}}
 	s.ends.answer = make(chan endsAnswer, 1)
 	m.leftOut.Reset()
 	for method, d := range cfg.ETA {
-		s.etas[method], _ = parseDays(d) // checked by Validate
+		s.etas[method], _ = calendar.ParseSpan(d) // checked by Validate
 	}
 	s.alertMin, _ = rules.ParseSeverity(cfg.Alerts.MinSeverity)
 	rf := schema.Stream("refunds")
