@@ -84,3 +84,55 @@ func TestReviewSettingsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// Deadlines and ETAs that are written count business time: here that of one
+// weekday, which isn't today's.
+func TestDeadlinesAndETAsCountBusinessTime(t *testing.T) {
+	w := newWorld(t, 1, "rules:\n  - {id: large, severity: high, action: review, when: 'amount >= 50'}\n")
+	w.cfg.Streams["refunds"] = streamFrom("earliest")
+	open := time.Now().UTC().AddDate(0, 0, 3)
+	w.cfg.Review.Calendar = calendar.Config{Timezone: "UTC", Hours: map[string]string{strings.ToLower(open.Format("Mon")): "10:00-11:30"}}
+	w.cfg.Review.SLA["high"] = 2 * time.Hour
+	w.cfg.ETA = map[string]string{"original": "2bd", "balance": "3d", "other": "1bd"}
+	methods := map[string]string{"a": "original", "b": "balance", "c": "card", "held": "original"}
+	for id, method := range methods {
+		f := refund(id, "", "of "+id, "10", time.Minute)
+		if f["method"] = method; id == "held" {
+			f["amount"] = "60"
+		}
+		w.send("refunds", 0, f)
+	}
+	in := w.start()
+	w.passed(in, int64(len(methods)))
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	// The first opening after a moment, and so many weeks later.
+	opening := func(after int64, weeks int) time.Time {
+		at := time.UnixMilli(after).UTC().Truncate(24 * time.Hour)
+		for at.Weekday() != open.Weekday() {
+			at = at.AddDate(0, 0, 1)
+		}
+		return at.AddDate(0, 0, 7*weeks).Add(10 * time.Hour)
+	}
+	statuses, held := w.cluster.ReadCommitted("refund-status"), w.cluster.ReadCommitted("refundguard-cases")
+	if len(statuses) != len(methods) || len(held) != 1 {
+		t.Fatalf("%d statuses and %d cases", len(statuses), len(held))
+	}
+	for _, r := range statuses {
+		s, err := event.ParseStatus(r.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]time.Time{"a": opening(s.At, 1).Add(90 * time.Minute), "b": time.UnixMilli(s.At).Add(72 * time.Hour),
+			"c": opening(s.At, 0).Add(90 * time.Minute)}[s.RefundID]
+		if s.RefundID != "held" && s.ETA != want.UnixMilli() {
+			t.Errorf("%s: the ETA is %v, want %v", methods[s.RefundID], time.UnixMilli(s.ETA).UTC(), want)
+		}
+	}
+	decided := w.decisions()["held"].DecidedAt
+	want := opening(decided, 1).Add(30 * time.Minute).Format("2006-01-02T15:04:05.000Z")
+	if got := header(held[0], "refundguard-deadline"); got != want {
+		t.Errorf("the deadline is %s, want %s", got, want)
+	}
+}
