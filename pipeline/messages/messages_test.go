@@ -265,6 +265,22 @@ func TestNewRefuses(t *testing.T) {
 	mustNew(t, "", text(512))
 }
 
+// The example of README is a file.
+func TestREADMEsExample(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "## What customers read")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	a := about("in_review", "OTHER")
+	a.Language = "de-CH"
+	if text, _ := mustNew(t, "en", example).Text(a); text != "Ihre Erstattung wird kurz geprüft." {
+		t.Error(text)
+	}
+}
+
 // Whatever a file holds is refused, or gives texts that are whole: without
 // braces, and with the bounds of README.
 func FuzzNew(f *testing.F) {
