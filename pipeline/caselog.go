@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 // its value is the request's while that is held.
 const (
 	headerCase       = "refundguard-case"
+	headerLife       = "refundguard-life" // began of the progress: an earlier one's cases are nobody's
 	headerState      = "refundguard-state"
 	headerSeverity   = "refundguard-severity"
 	headerDeadline   = "refundguard-deadline"
@@ -36,6 +38,7 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 	bare.Request, bare.Settled = nil, false
 	r := &kgo.Record{Topic: s.topics.Cases, Key: []byte(c.RefundID), Value: []byte("{}"), Headers: []kgo.RecordHeader{
 		{Key: headerCase, Value: bare.Append(nil)},
+		{Key: headerLife, Value: []byte(s.began)},
 		{Key: headerState, Value: []byte(c.State.String())},
 		{Key: event.HeaderDecisionID, Value: []byte(event.DecisionID(c.RefundID, c.Ordinal))},
 	}}
@@ -95,20 +98,13 @@ func (s *session) approved(q *cases.Request, decisionID string) *kgo.Record {
 }
 
 // caseStatus is what a customer is told of a change.
-func (s *session) caseStatus(c *cases.Case, ch *cases.Change, at int64) []byte {
-	st := event.Status{RefundID: c.RefundID, CustomerID: c.CustomerID, Status: c.State.String(), Reason: ch.Reason, CustomerMessage: stateMessages[c.State], At: at}
+func (s *session) caseStatus(c *cases.Case, ch *cases.Change, now time.Time) []byte {
+	st := event.Status{RefundID: c.RefundID, CustomerID: c.CustomerID, Status: c.State.String(), Reason: ch.Reason, At: now.UnixMilli()}
 	if c.State == cases.Approved || c.State == cases.Overdue {
-		st.ETA = time.UnixMilli(at).Add(s.eta(c.Method)).UnixMilli()
+		st.ETA = s.etaFrom(c.Method, now).UnixMilli()
 	}
+	s.inform(&st, "", c.Language, c.Amount, c.Currency)
 	return st.Append(nil)
-}
-
-var stateMessages = map[cases.State]string{
-	cases.Approved: "Your refund is approved.",
-	cases.Rejected: "Your refund could not be approved.",
-	cases.Executed: "Your refund was paid.",
-	cases.Failed:   "Your refund could not be paid.",
-	cases.Overdue:  "Your refund takes longer than we said.",
 }
 
 // pastOf is what a case says of its refund.
@@ -127,6 +123,9 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 		j.caseEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 	}
 	err = kafka.ReadRanges(ctx, s.cfg.options, s.topics.Cases, spans, func(r *kgo.Record) error {
+		if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == headerLife && string(h.Value) == s.began }) {
+			return nil // of before all began anew
+		}
 		c, err := ParseCase(r)
 		if err != nil {
 			return &fatalError{err}

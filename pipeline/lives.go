@@ -22,7 +22,10 @@ import (
 type lives struct {
 	book   *cases.Book
 	policy policy
-	slots  map[string]verdictSlots // by stream
+
+	secondAbove event.Money // in the base currency; 0: one analyst is enough always
+
+	slots map[string]verdictSlots // by stream
 
 	// While recovering: cases whose refunds the state doesn't count yet.
 	unsettled map[string]bool
@@ -45,6 +48,9 @@ const (
 
 func newLives(s *session) lives {
 	l := lives{book: cases.New(nil), policy: policy{s}, slots: map[string]verdictSlots{}, unsettled: map[string]bool{}}
+	if above := s.cfg.Review.SecondAbove; above != "" {
+		l.secondAbove, _ = event.ParseMoney([]byte(above)) // checked by Validate
+	}
 	for _, name := range []string{reviewsStream, confirmationsStream, resultsStream} {
 		st := s.schema.Stream(name)
 		l.slots[name] = verdictSlots{
@@ -67,19 +73,31 @@ func (s *session) happens(in *input) bool {
 type policy struct{ s *session }
 
 func (p policy) ReviewBy(severity rules.Severity, now int64) int64 {
-	return time.UnixMilli(now).Add(p.s.sla(severity)).UnixMilli()
+	return p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli()
 }
 
 func (p policy) PaidBy(method string, now int64) int64 {
 	if !p.s.hasResults() {
 		return 0
 	}
-	return time.UnixMilli(now).Add(p.s.eta(method)).UnixMilli()
+	return p.s.etaFrom(method, time.UnixMilli(now)).UnixMilli()
 }
 
-func (p policy) OnDeadline(severity rules.Severity) cases.Kind { return cases.Escalate }
+func (p policy) OnDeadline(severity rules.Severity) cases.Kind {
+	switch p.s.cfg.Review.OnDeadline[severity.String()] {
+	case "approve":
+		return cases.Approve
+	case "reject":
+		return cases.Reject
+	}
+	return cases.Escalate
+}
 
-func (p policy) NeedsTwo(c *cases.Case) bool { return false }
+// NeedsTwo is also where there is no rate for the currency.
+func (p policy) NeedsTwo(c *cases.Case) bool {
+	above := p.s.lives.secondAbove
+	return above > 0 && (c.Base == 0 || c.Base > above)
+}
 
 // hasResults reports whether there is a ledger that tells what it did: without
 // one, nothing is late.
@@ -214,7 +232,7 @@ func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 	ev, slots := &rec.Event, &s.slots
 	c := &cases.Case{
 		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
-		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent),
+		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent), Language: s.language(ev),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
 		Occurred: rec.Sent, Received: rec.Received, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
@@ -247,7 +265,7 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 		s.metrics.decisions.WithLabelValues(ch.Outcome.String()).Inc()
 	}
 	if ch.Status {
-		e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: s.caseStatus(c, ch, at)})
+		e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: s.caseStatus(c, ch, now)})
 	}
 	if ch.Release {
 		e.add(s.approved(ch.Request, id))

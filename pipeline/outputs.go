@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -71,19 +72,17 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	}
 	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
-		CustomerMessage: res.CustomerMessage, At: d.DecidedAt}
-	if st.CustomerMessage == "" {
-		st.CustomerMessage = defaultMessages[d.Outcome]
-	}
+		At: d.DecidedAt}
 	switch d.Outcome {
 	case event.Approve:
-		st.ETA = now.Add(s.eta(rec.Event.Str(s.slots.method))).UnixMilli()
+		st.ETA = s.etaFrom(rec.Event.Str(s.slots.method), now).UnixMilli()
 	case event.Review:
 		if out.severity == 0 {
 			out.severity = rules.Medium
 		}
-		out.deadline = now.Add(s.sla(out.severity)).UnixMilli()
+		out.deadline = s.cfg.calendar.After(now, s.sla(out.severity)).UnixMilli()
 	}
+	s.inform(&st, res.CustomerMessage, s.language(&rec.Event), d.Amount, d.Currency)
 	out.status = s.appendStatus(wr, &st, d.Outcome)
 	for i, rule := range res.HitRules {
 		out.hits = append(out.hits, rule)
@@ -104,12 +103,30 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	return out
 }
 
-func (s *session) eta(method string) time.Duration {
+// etaFrom is when a customer can expect the money.
+func (s *session) etaFrom(method string, now time.Time) time.Time {
 	d, ok := s.etas[method]
 	if !ok {
 		d = s.etas["other"]
 	}
-	return d
+	return d.After(now, s.cfg.calendar)
+}
+
+// inform says in a status what the customer reads.
+func (s *session) inform(st *event.Status, ruleText, language string, amount event.Money, currency event.Currency) {
+	a := messages.About{Status: st.Status, Reason: st.Reason, RuleText: ruleText, Language: language, RefundID: st.RefundID, Amount: amount, Currency: currency}
+	if st.ETA != 0 {
+		a.ETA = time.UnixMilli(st.ETA)
+	}
+	st.CustomerMessage, st.CustomerNext = s.cfg.messages.Text(a)
+}
+
+// language is the customer's, "" where the refund doesn't say.
+func (s *session) language(ev *event.Event) string {
+	if s.slots.language < 0 {
+		return ""
+	}
+	return ev.Str(s.slots.language)
 }
 
 func (s *session) sla(severity rules.Severity) time.Duration {

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
@@ -28,10 +30,10 @@ type session struct {
 	topics  Topics
 	txnID   string
 	slots   struct {
-		transaction, customer, merchant, amount, currency, method, device, instrument, agent int
+		transaction, customer, merchant, amount, currency, method, device, instrument, agent, language int
 	}
 	lives    lives
-	etas     map[string]time.Duration
+	etas     map[string]calendar.Span
 	alertMin rules.Severity
 
 	readAhead int64 // milliseconds
@@ -120,7 +122,9 @@ type sessionConfig struct {
 	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	checkpoints  *checkpoints          // nil: none
-	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
+	calendar     *calendar.Calendar    // likewise
+	messages     *messages.Messages
+	succeeded    *writerID // whom this process's last claim came after; nil: there was none
 }
 
 // chunkRecords bounds what is applied at once, so that due refunds don't wait
@@ -130,17 +134,20 @@ const chunkRecords = 16384
 func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.Schema, log *slog.Logger, m *metrics) *session {
 	s := &session{cfg: cfg, log: log, metrics: m, schema: schema, topics: cfg.Names(), txnID: txnID, set: set,
 		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords,
-		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]time.Duration{}}
+		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]calendar.Span{}}
 	s.ends.answer = make(chan endsAnswer, 1)
 	m.leftOut.Reset()
 	for method, d := range cfg.ETA {
-		s.etas[method], _ = parseDays(d) // checked by Validate
+		s.etas[method], _ = calendar.ParseSpan(d) // checked by Validate
 	}
 	s.alertMin, _ = rules.ParseSeverity(cfg.Alerts.MinSeverity)
 	rf := schema.Stream("refunds")
 	sl := &s.slots
 	sl.transaction, sl.customer, sl.merchant, sl.amount, sl.currency = rf.Slot("transaction_id"), rf.Slot("customer_id"), rf.Slot("merchant_id"), rf.Slot("amount"), rf.Slot("currency")
 	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
+	if sl.language = -1; cfg.Messages.LanguageField != "" {
+		sl.language = rf.Slot(cfg.Messages.LanguageField)
+	}
 	s.lives = newLives(s)
 	s.writers = make([]writer, cfg.Engine.Workers)
 	s.earlier.of = map[string]*record{}

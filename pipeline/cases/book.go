@@ -292,3 +292,16 @@ func (b *Book) Load(key, value []byte) (*Case, error) {
 	b.watch(c)
 	return c, nil
 }
+
+// Entry explains a key and value of a saved state: the case and its refund's id;
+// no case for a day on which that ended; neither if they are of something else.
+func Entry(key, value []byte) (c *Case, id string, err error) {
+	switch {
+	case len(key) > 1 && key[0] == caseKey:
+		id = string(key[1:])
+		c, err = Parse(id, value)
+	case len(key) > 3 && key[0] == endedKey:
+		id = string(key[3:])
+	}
+	return c, id, err
+}

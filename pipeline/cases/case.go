@@ -45,6 +45,7 @@ type Case struct {
 	CustomerID    string
 	MerchantID    string
 	Method        string
+	Language      string // the customer's
 	Agent         string // who asked for it, where that was an agent
 	Amount        event.Money
 	Currency      event.Currency

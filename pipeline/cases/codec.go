@@ -59,7 +59,7 @@ func (c *Case) Append(dst []byte) []byte {
 }
 
 func (c *Case) texts() []*string {
-	return []*string{&c.TransactionID, &c.CustomerID, &c.MerchantID, &c.Method, &c.Agent, &c.Source.Topic, &c.Reason, &c.First}
+	return []*string{&c.TransactionID, &c.CustomerID, &c.MerchantID, &c.Method, &c.Language, &c.Agent, &c.Source.Topic, &c.Reason, &c.First}
 }
 
 func (c *Case) numbers() []*int64 {
