@@ -71,6 +71,20 @@ func parseRate(text string) (rate, error) {
 	return r, nil
 }
 
+// InBase is an amount in the base currency, exactly what conditions see as
+// amount_base; false where there is no rate, or no money holds it.
+func (s *Set) InBase(m event.Money, currency event.Currency) (event.Money, bool) {
+	if currency == s.convert.base {
+		return m, true
+	}
+	r, ok := s.convert.rates[currency]
+	if !ok {
+		return 0, false
+	}
+	n, ok := r.of(int64(m))
+	return event.Money(n), ok
+}
+
 // amount is the event's amount in the base currency; nil where it has no rate.
 func (c *converter) amount(s schemaSlots, e *event.Event) Value {
 	if !e.Has(s.amount) || !e.Has(s.currency) {

@@ -117,6 +117,8 @@ type Engine struct {
 	loss Loss
 	shed bool
 
+	keepsExpired bool
+
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store
 	saved    map[int]bool   // ids of stores that are saved
