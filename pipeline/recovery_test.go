@@ -35,7 +35,8 @@ type held struct {
 	adm  *kadm.Client
 	opts []kgo.Opt // of the pipeline's clients
 
-	files vfs.FS // nil: this machine's disks
+	files vfs.FS           // nil: this machine's disks
+	now   func() time.Time // nil: this machine's
 
 	login []kgo.Opt // of the test's own clients
 }
@@ -108,7 +109,7 @@ func (r *held) refund(p int32, f fields) { r.send("refunds", p, f); r.ends[p].Ad
 func (r *held) run() *instance {
 	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, r.opts...), TransactionalID: "refundguard",
-		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry, Files: r.files})
+		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry, Files: r.files, Now: r.now})
 	if err != nil {
 		r.t.Fatal(err)
 	}
