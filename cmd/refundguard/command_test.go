@@ -23,7 +23,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{}, exitFine, "refundguard demo"},
 		{[]string{"version"}, exitFine, "refundguard "},
 		{[]string{"--version"}, exitFine, "refundguard version "},
-		{[]string{"bench", "engine", "--events", "1000"}, exitFine, "CPU µs/event"},
+		{[]string{"bench", "engine", "--events", "1000"}, exitFine, "CPU µS/EVENT"},
 		{[]string{"rules", "check", "../../rules/starter"}, exitFine, "0 warnings"},
 		{[]string{"rules", "check", bad}, exitProblems, "bad.yaml:3:"},
 		{[]string{"rules", "check", bad, "-o", "json"}, exitProblems, `"ok": false`},
