@@ -17,6 +17,7 @@ type Config struct {
 	Rules    RulesConfig             `koanf:"rules"`
 	State    StateConfig             `koanf:"state"`
 	Limits   LimitsConfig            `koanf:"limits"`
+	Holdout  HoldoutConfig           `koanf:"holdout"`
 	Currency CurrencyConfig          `koanf:"currency"`
 	Alerts   AlertsConfig            `koanf:"alerts"`
 	Review   ReviewConfig            `koanf:"review"`
@@ -117,6 +118,14 @@ type LimitsConfig struct {
 	MaxEventDelay  time.Duration `koanf:"max_event_delay"` // 0: off
 	OnDegraded     string        `koanf:"on_degraded"`     // review, decide
 	OnWarming      string        `koanf:"on_warming"`      // decide, review
+}
+
+// HoldoutConfig says which refunds are approved although rules would hold them,
+// so that the rules' precision can be measured: see engine.Holdout.
+type HoldoutConfig struct {
+	Share     Share  `koanf:"share"`
+	MaxAmount string `koanf:"max_amount"` // a decimal, in the base currency
+	Key       string `koanf:"key"`        // "": derived from the transactional.id
 }
 
 // CurrencyConfig converts amounts for amount_base.

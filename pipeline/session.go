@@ -142,7 +142,7 @@ func (s *session) newEngine() *engine.Engine { return newEngine(s.cfg.Config, s.
 func newEngine(c Config, schema *event.Schema, set *rules.Set) *engine.Engine {
 	return engine.New(engine.Config{Schema: schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents, Memory: c.State.Memory,
 		Retention: c.State.Retention.Milliseconds(), Originals: c.State.Originals.Milliseconds(), Dedup: c.State.Dedup.Milliseconds(),
-		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, set)
+		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review", Holdout: c.Holdout.engine()}, set)
 }
 
 // run recovers and then works until ctx ends or something fails. When ctx

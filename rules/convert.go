@@ -71,6 +71,13 @@ func parseRate(text string) (rate, error) {
 	return r, nil
 }
 
+// AmountBase is a refund's amount in the base currency, as conditions see it; false
+// where it is nil there, or too large.
+func (s *Set) AmountBase(refund *event.Event) (event.Money, bool) {
+	v := s.convert.amount(s.fields, refund)
+	return event.Money(v.Num), v.Kind == KindMoney
+}
+
 // amount is the event's amount in the base currency; nil where it has no rate.
 func (c *converter) amount(s schemaSlots, e *event.Event) Value {
 	if !e.Has(s.amount) || !e.Has(s.currency) {

@@ -96,7 +96,12 @@ func (e *Engine) decide(w int, items []*Item, i int, asked bool, emit Emit) bool
 	if res.Outcome != event.Reject {
 		e.reserve(it)
 	}
+	holdout := e.heldOut(wk, it, res)
+	if holdout {
+		res.Outcome, res.Reason, res.CustomerMessage = event.Approve, "", ""
+	}
 	e.describe(wk, it, in.Original, res)
+	d.Holdout = holdout
 	emit(w, i, d, res) // which may hold an approval, after all
 	if e.derived.any() {
 		wk.decided = append(wk.decided, derived{it, Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: slices.Clone(res.Hits)}})
