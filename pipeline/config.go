@@ -118,6 +118,7 @@ type LimitsConfig struct {
 	MaxEventDelay  time.Duration `koanf:"max_event_delay"` // 0: off
 	OnDegraded     string        `koanf:"on_degraded"`     // review, decide
 	OnWarming      string        `koanf:"on_warming"`      // decide, review
+	MaxHoldShare   Share         `koanf:"max_hold_share"`  // that one rule may hold by itself: see breaker; 0: any
 }
 
 // HoldoutConfig says which refunds are approved although rules would hold them,
@@ -168,7 +169,7 @@ func DefaultConfig() Config {
 		Rules: RulesConfig{Dir: "rules", Reload: time.Second},
 		State: StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second,
 			CheckpointInterval: 10 * time.Minute, CheckpointKeep: 3},
-		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
+		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide", MaxHoldShare: 20_0000},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{SLA: map[string]time.Duration{
 			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}},

@@ -160,6 +160,9 @@ func (s *session) recover(ctx, work context.Context) error {
 		}
 	}
 	s.rejoined()
+	s.breaker.resume(last.Breaker)
+	s.guardsChanged = true
+	s.putGuards()
 	s.tellLoss(s.cfg.now())
 	s.saved = time.Now()
 	s.metrics.leader.Set(1)

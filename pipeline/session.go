@@ -86,6 +86,9 @@ type session struct {
 	kept                bool            // the state may hold more than the topics
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
+	breaker             *breaker
+	guardsChanged       bool            // at the end of the epoch the engine is told
+	byTime              []int32         // what is being decided
 	follows             bool            // another instance works
 	savedEpoch, savedAt int64           // of the state on disk
 	lost                int64           // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
@@ -134,6 +137,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
 	s.writers = make([]writer, cfg.Engine.Workers)
 	s.engine = s.newEngine()
+	s.breaker = newBreaker(cfg.Limits.MaxHoldShare, set)
 	return s
 }
 

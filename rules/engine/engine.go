@@ -118,8 +118,9 @@ type Engine struct {
 	received int64 // greatest Kafka timestamp applied
 	earliest int64 // smallest
 
-	loss Loss
-	shed bool
+	loss   Loss
+	shed   bool
+	guards Guards
 
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store
