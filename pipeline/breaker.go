@@ -172,6 +172,17 @@ func (b *breaker) reset(rule string, offset int64) bool {
 	return false
 }
 
+// anyReset has any reset end a trip: the offsets are those of another topic.
+func (b *breaker) anyReset() {
+	for _, h := range b.rules {
+		if h.trip != nil {
+			t := *h.trip // the committed progress has the other
+			t.Controls = 0
+			h.trip = &t
+		}
+	}
+}
+
 // shadows are the ids of the rules that act as shadow.
 func (b *breaker) shadows() (ids []string) {
 	for r, h := range b.rules {
@@ -287,7 +298,7 @@ func (s *session) countHolds(outs []decided, now time.Time) {
 		if at(i) > latest {
 			break // its producer says when, and one of the next century would end all counting
 		}
-		s.breaker.add(at(i), outs[i].alone, 0, func(h *ruleHolds) { s.trip(h, outs[i].id, now) })
+		s.breaker.add(at(i), outs[i].alone, s.controls.next, func(h *ruleHolds) { s.trip(h, outs[i].id, now) })
 	}
 }
 

@@ -63,6 +63,7 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 		s.reload(*s.nextRules)
 		s.nextRules = nil
 	}
+	s.takeControls()
 	s.putGuards()
 	s.commitWork.Go(func() {
 		start := time.Now()

@@ -49,6 +49,7 @@ type Topics struct {
 	DeadLetters string `koanf:"dead_letters"`
 	Cases       string `koanf:"cases"`
 	Progress    string `koanf:"progress"`
+	Controls    string `koanf:"controls"` // which is read, too
 }
 
 // all lists the topics with what they are called in the configuration.
@@ -61,17 +62,19 @@ func (t *Topics) all() []struct {
 		name *string
 	}{
 		{"approved", &t.Approved}, {"decisions", &t.Decisions}, {"status", &t.Status}, {"alerts", &t.Alerts},
-		{"dead_letters", &t.DeadLetters}, {"cases", &t.Cases}, {"progress", &t.Progress},
+		{"dead_letters", &t.DeadLetters}, {"cases", &t.Cases}, {"progress", &t.Progress}, {"controls", &t.Controls},
 	}
 }
 
 // Names returns the topics as they are written: with Observe, each has
-// "-observe" appended.
+// "-observe" appended; but the controls are those of the live deployment.
 func (c Config) Names() Topics {
 	t := c.Topics
 	if c.Observe {
 		for _, f := range t.all() {
-			*f.name += "-observe"
+			if f.name != &t.Controls {
+				*f.name += "-observe"
+			}
 		}
 	}
 	return t
@@ -164,7 +167,7 @@ func DefaultConfig() Config {
 		Streams: map[string]StreamConfig{},
 		Topics: Topics{
 			Approved: "refunds-approved", Decisions: "refund-decisions", Status: "refund-status", Alerts: "alerts",
-			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress",
+			DeadLetters: "dead-letters", Cases: "refundguard-cases", Progress: "refundguard-progress", Controls: "refundguard-controls",
 		},
 		Rules: RulesConfig{Dir: "rules", Reload: time.Second},
 		State: StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second,

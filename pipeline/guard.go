@@ -11,12 +11,19 @@ func (s *session) putGuards() {
 		return
 	}
 	s.guardsChanged = false
-	s.engine.Guard(engine.Guards{Overrides: rules.NewOverrides(s.breaker.shadows(), nil)})
-	s.metrics.setTripped(s.breaker)
+	snoozes := s.controls.snoozed(s.cfg.now().UnixMilli())
+	g := engine.Guards{Overrides: rules.NewOverrides(s.breaker.shadows(), snoozes)}
+	g.Hold, g.HoldMerchants = s.controls.held()
+	s.engine.Guard(g)
+	s.tellHolds()
+	s.metrics.setGuards(s.breaker, len(snoozes), len(s.controls.holds))
 }
 
-// setTripped shows which of the live rules are tripped.
-func (m *metrics) setTripped(b *breaker) {
+// setGuards shows which of the live rules are tripped, and what people have put in
+// force.
+func (m *metrics) setGuards(b *breaker, snoozes, holds int) {
+	m.snoozes.Set(float64(snoozes))
+	m.holds.Set(float64(holds))
 	m.tripped.Reset()
 	for r, h := range b.rules {
 		m.tripped.WithLabelValues(r.ID).Set(oneIf(h.trip != nil))

@@ -38,6 +38,7 @@ type world struct {
 	cluster *kafkatest.Cluster
 	cfg     pipeline.Config
 	client  *kgo.Client
+	now     func() time.Time // nil: the clock
 }
 
 func newWorld(t *testing.T, partitions int32, rules string) *world {
@@ -84,7 +85,7 @@ func (w *world) newWithMetrics() (*pipeline.Pipeline, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(w.cfg, pipeline.Deps{
 		Options: []kgo.Opt{kgo.SeedBrokers(w.cluster.Brokers()...)}, TransactionalID: "refundguard", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Registerer: registry})
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Registerer: registry, Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

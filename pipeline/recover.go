@@ -161,7 +161,9 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	s.rejoined()
 	s.breaker.resume(last.Breaker)
-	s.guardsChanged = true
+	if err := s.readControls(ctx, work, last.Controls); err != nil {
+		return err
+	}
 	s.putGuards()
 	s.tellLoss(s.cfg.now())
 	s.saved = time.Now()

@@ -87,6 +87,7 @@ type session struct {
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
 	breaker             *breaker
+	controls            controls
 	guardsChanged       bool            // at the end of the epoch the engine is told
 	byTime              []int32         // what is being decided
 	follows             bool            // another instance works
@@ -212,6 +213,11 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.lookAround(work)
 		default:
 		}
+		select {
+		case records := <-s.controls.in: // whatever else there is to do
+			s.controls.came = append(s.controls.came, records...)
+		default:
+		}
 		if moved && len(s.commits)+len(s.ends.answer)+len(s.reader.fail) == 0 && ctx.Err() == nil {
 			continue
 		}
@@ -228,6 +234,8 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.learnEnds(a)
 		case r := <-s.cfg.reloads:
 			s.nextRules = &r // at the end of the epoch
+		case records := <-s.controls.in:
+			s.controls.came = append(s.controls.came, records...) // at the end of the epoch
 		case <-s.reader.wake:
 		case <-idle.C:
 		}
@@ -250,7 +258,7 @@ func (s *session) commitDue() bool {
 		return false
 	}
 	since := time.Since(s.commitStart)
-	return len(s.epoch.records) > 0 && since >= s.cfg.Engine.CommitInterval || since >= time.Second || s.nextRules != nil
+	return len(s.epoch.records) > 0 && since >= s.cfg.Engine.CommitInterval || since >= time.Second || s.nextRules != nil || len(s.controls.came) > 0
 }
 
 func (s *session) afterCommit(ctx context.Context, c committed) error {
