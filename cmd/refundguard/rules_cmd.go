@@ -25,7 +25,7 @@ func newRulesCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRulesCheckCmd(), newRulesTestCmd(), newRulesFmtCmd(), newRulesListCmd(), newRulesExplainCmd(),
-		newRulesSchemaCmd(), newRulesNewCmd())
+		newRulesSchemaCmd(), newRulesNewCmd(), newRulesResetCmd())
 	return cmd
 }
 
