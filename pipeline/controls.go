@@ -25,10 +25,11 @@ import (
 // Bounds of what is in force. More snoozes than that are refused; where more
 // merchants are on hold, everything is.
 const (
-	maxSnoozes    = 100_000
+	maxSnoozes    = 10_000
 	maxHolds      = 10_000
 	maxControl    = 16 << 10 // bytes of a record
 	maxControlKey = 1 << 10
+	maxCame       = 10_000  // records that wait for the end of an epoch, about
 	maxTold       = 8 << 10 // bytes of the holds that are written with each epoch
 )
 
@@ -171,6 +172,14 @@ func (s *session) takeControls() {
 	}
 	s.guardsChanged = s.guardsChanged || len(c.came) > 0 || s.cfg.now().UnixMilli() >= c.expires
 	c.came = nil
+}
+
+// source is where controls come from; nil while enough of them wait.
+func (c *controls) source() <-chan []*kgo.Record {
+	if len(c.came) >= maxCame {
+		return nil
+	}
+	return c.in
 }
 
 // followControls reads what comes after what is in force, until ctx ends.

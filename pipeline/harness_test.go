@@ -75,12 +75,7 @@ type instance struct {
 	registry *prometheus.Registry
 }
 
-func (w *world) new() *pipeline.Pipeline {
-	p, _ := w.newWithMetrics()
-	return p
-}
-
-func (w *world) newWithMetrics() (*pipeline.Pipeline, *prometheus.Registry) {
+func (w *world) new() (*pipeline.Pipeline, *prometheus.Registry) {
 	w.t.Helper()
 	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(w.cfg, pipeline.Deps{
@@ -94,7 +89,7 @@ func (w *world) newWithMetrics() (*pipeline.Pipeline, *prometheus.Registry) {
 
 func (w *world) start() *instance {
 	w.t.Helper()
-	p, registry := w.newWithMetrics()
+	p, registry := w.new()
 	in := &instance{Pipeline: p, t: w.t, done: make(chan error, 1), registry: registry}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel

@@ -56,7 +56,7 @@ type session struct {
 	committing  bool
 	commitStart time.Time
 	commits     chan committed
-	commitWork  sync.WaitGroup // what sends to commits
+	commitWork  sync.WaitGroup // what sends to commits, and to controls
 	// why the epoch that is being committed isn't yet; nil: nothing failed
 	commitTrouble atomic.Pointer[error]
 	failed        error
@@ -214,7 +214,7 @@ func (s *session) loop(ctx, work context.Context) error {
 		default:
 		}
 		select {
-		case records := <-s.controls.in: // whatever else there is to do
+		case records := <-s.controls.source(): // whatever else there is to do
 			s.controls.came = append(s.controls.came, records...)
 		default:
 		}
@@ -234,7 +234,7 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.learnEnds(a)
 		case r := <-s.cfg.reloads:
 			s.nextRules = &r // at the end of the epoch
-		case records := <-s.controls.in:
+		case records := <-s.controls.source():
 			s.controls.came = append(s.controls.came, records...) // at the end of the epoch
 		case <-s.reader.wake:
 		case <-idle.C:
