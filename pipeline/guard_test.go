@@ -69,6 +69,9 @@ func TestARuleThatHoldsTooManyTrips(t *testing.T) {
 	w.passed(in, 600)
 	w.until("the rule is tripped", func() bool { return in.metric("refundguard_breaker_tripped") == 1 })
 	before := w.passed(in, 600).InReview
+	if st, err := pipeline.ReadStatus(t.Context(), w.cfg, "refundguard", []kgo.Opt{kgo.SeedBrokers(w.cluster.Brokers()...)}); err != nil || !slices.Equal(st.Tripped, []string{"odd"}) {
+		t.Errorf("status %+v, %v", st, err)
+	}
 	odd := func(int) bool { return true }
 	w.sendRefunds(600, 100, odd)
 	if b := w.passed(in, 700); b.InReview != before {

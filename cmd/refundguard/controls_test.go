@@ -97,6 +97,9 @@ func TestControlsFromTheCommandLine(t *testing.T) {
 	decided("the merchant's refunds are held", "ann", "m1", "5", "review HOLD [hold:m1]")
 	decided("others are not", "ann", "m2", "5", "approve  []")
 	command(exitFine, "everything is on hold", "hold", "--reason", "an incident")
+	eventually(t, "status says what is on hold", func() bool {
+		return strings.Contains(runCommand(t, "status", "-c", s.file).out, "on hold       hold, hold:m1")
+	})
 	decided("everything is held", "ann", "m2", "5", "review HOLD [hold]")
 	var holds []json.RawMessage
 	if r := command(exitFine, "", "hold", "list", "-o", "json"); json.Unmarshal([]byte(r.out), &holds) != nil || len(holds) != 2 {
