@@ -27,6 +27,52 @@ func (d *due) of(r *record) (ok, degraded bool) {
 	return r.Event.Time < lenient, r.Event.Time >= strict
 }
 
+// earlier is what waits and isn't due: the earliest refund of each transaction.
+type earlier struct {
+	known bool
+	of    map[string]*record
+}
+
+// waitsForEarlier reports whether a refund that is due, for all partitions were
+// at their ends after it was read, waits for an earlier one of its transaction:
+// one that was read after the ends were asked for, and is due with the next
+// answer.
+func (s *session) waitsForEarlier(d *due, r *record) bool {
+	e := &s.earlier
+	if !e.known {
+		e.known = true
+		clear(e.of)
+		for _, p := range s.refunds.partitions {
+			for _, x := range p.pending[p.pendingAt:] {
+				if !x.decidable() {
+					continue
+				}
+				if ok, _ := d.of(x); ok {
+					continue
+				}
+				if id := s.transactionOf(x); id != "" && (e.of[id] == nil || x.before(e.of[id])) {
+					e.of[id] = x
+				}
+			}
+		}
+	}
+	if len(e.of) == 0 {
+		return false
+	}
+	x := e.of[s.transactionOf(r)]
+	return x != nil && x.before(r)
+}
+
+func (s *session) transactionOf(r *record) string { return r.Event.Str(s.slots.transaction) }
+
+// before is the order in which refunds of one transaction are decided.
+func (r *record) before(other *record) bool {
+	if r.Event.Time != other.Event.Time {
+		return r.Event.Time < other.Event.Time
+	}
+	return r.Event.ID() < other.Event.ID()
+}
+
 // align computes what is due. A partition holds refunds at t back until it was
 // applied up to a record later than t, or to its end.
 func (s *session) align() due {
@@ -41,7 +87,7 @@ func (s *session) align() due {
 				p.watermark = max(p.watermark, r.Event.Time)
 			}
 			bound := p.watermark
-			if in.decides && p.waiting() >= s.capacity && p.watermark <= head {
+			if in.gates && p.waiting() >= s.capacity && p.watermark <= head {
 				// Full of records none of which is later than the earliest
 				// head: nothing later can come before some are decided.
 				bound = head + 1
@@ -70,7 +116,7 @@ func (p *partition) atEnd() bool {
 // decision, MaxInt64 if none does.
 func (s *session) earliestHead() int64 {
 	t := int64(math.MaxInt64)
-	for _, p := range s.deciding() {
+	for _, p := range s.gating {
 		if h := p.head(); h != nil && h.decidable() {
 			t = min(t, h.Event.Time)
 		}
@@ -91,7 +137,7 @@ var everything = frontier{math.MaxInt64, math.MaxInt64}
 // something about records that were read before the end was asked for.
 func (s *session) applyLimit() frontier {
 	f := frontier{s.earliestHead(), math.MaxInt64}
-	for _, p := range s.deciding() {
+	for _, p := range s.gating {
 		if p.waiting() > 0 || p.leftOut {
 			continue
 		}
@@ -203,7 +249,7 @@ func (s *session) leaveOut(now time.Time) {
 			p.mu.Lock()
 			moved := p.moved
 			p.mu.Unlock()
-			blocks := head != math.MaxInt64 && p.watermark <= head || in.decides && p.waiting() == 0
+			blocks := head != math.MaxInt64 && p.watermark <= head || in.gates && p.waiting() == 0
 			silent := blocks && !p.atEnd() && p.peek() == nil
 			if moved.After(p.waitSince) || !silent && !p.leftOut || p.atEnd() {
 				p.waitSince = now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -109,5 +110,49 @@ func TestASilentPartitionIsLeftOutAndDecisionsAreHeld(t *testing.T) {
 	})
 	if !got["r1"].Degraded || got["r1"].Reason != "DEGRADED" || got["r2"].Degraded {
 		t.Errorf("r1 %+v\nr2 %+v", got["r1"], got["r2"])
+	}
+}
+
+// Of two refunds of one transaction the earlier one is decided first, also where
+// it is read when the ends of the partitions have been asked for, and the later
+// one before.
+func TestAnEarlierRefundThatIsReadLater(t *testing.T) {
+	r := newHeld(t, 2, 1)
+	var in *instance
+	asked := make(chan struct{}, 1) // once: to answer only when X is applied
+	r.c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.c.KeepControl()
+		q := req.(*kmsg.ListOffsetsRequest)
+		ends := slices.ContainsFunc(q.Topics, func(topic kmsg.ListOffsetsRequestTopic) bool {
+			return topic.Topic == "refunds" && topic.Partitions[0].Timestamp == -1
+		})
+		if q.IsolationLevel != 1 || !ends {
+			return nil, nil, false
+		}
+		select {
+		case <-asked:
+			r.c.SleepControl(func() {
+				applied := in.metric("refundguard_records_applied_total")
+				r.send("refunds", 0, refund("X", "t1", "ann", "60", time.Hour))
+				r.until("X is applied", func() bool { return in.metric("refundguard_records_applied_total") > applied })
+			})
+		default:
+		}
+		return nil, nil, false
+	})
+	r.send("transactions", 0, tx("t1", "ann", "100", 0))
+	in = r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	r.hold.Store(true) // nothing is at its end
+	r.send("refunds", 1, refund("Y", "t1", "ann", "60", 2*time.Hour))
+	r.until("Y is applied", func() bool { return in.metric("refundguard_records_applied_total") >= 2 })
+	asked <- struct{}{}
+	r.hold.Store(false)
+	r.until("both are decided", func() bool { return in.Balance().Read == 2 })
+	if b := in.Balance(); b.Approved != 1 || b.Rejected != 1 {
+		t.Errorf("balance %+v", b)
+	}
+	if d := r.decided(); !strings.HasPrefix(d["X"][0], "approve") || !strings.HasPrefix(d["Y"][0], "reject") {
+		t.Errorf("decided: %v", d)
 	}
 }

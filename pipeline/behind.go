@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -19,56 +20,60 @@ func (s *session) saveBehind(p *progress, journal mark) {
 	own.Writer, own.Host, own.Left = s.cfg.writer, s.cfg.host, false
 	own.Saved, own.Lost, own.LostRefunds = s.kept, s.lost, s.lostRefunds
 	own.Streams = nil
-	for _, sp := range p.Streams {
-		sp.Partitions = append([]partitionProgress(nil), sp.Partitions...)
-		for _, in := range s.inputs {
-			if in.stream.Name != sp.Stream {
-				continue
-			}
-			for i := range sp.Partitions {
-				pp, part := &sp.Partitions[i], in.partitions[i]
-				at := part.recovered()
-				if part.inState > at {
-					return // it still has what waited when it was saved
-				}
-				pp.From, pp.Applied, pp.Decided = part.from, at, min(pp.Decided, at)
-			}
+	for _, in := range s.inputs { // of what isn't read, this state has nothing
+		sp := p.stream(in.stream.Name)
+		if sp == nil {
+			continue
 		}
-		own.Streams = append(own.Streams, sp)
+		mine := *sp
+		mine.Partitions = slices.Clone(sp.Partitions)
+		for i := range mine.Partitions {
+			pp, part := &mine.Partitions[i], in.partitions[i]
+			at := part.recovered()
+			pp.From, pp.Cut, pp.Applied, pp.Decided = part.from, part.cut, at, min(pp.Decided, at)
+		}
+		own.Streams = append(own.Streams, mine)
 	}
 	s.beginSave(&own)
 	s.saving.committed = true
-	s.saving.state.Journal, s.saving.state.Alerts = journal.journal, journal.alerts
+	st := &s.saving.state
+	st.Journal, st.Alerts, st.Cases = journal.journal, journal.alerts, journal.cases
 }
 
 // saveRecovered begins to save what is recovered by now, if it is time, or if
 // much was added to more than there is room for.
-func (s *session) saveRecovered(p *progress, r *recovery) {
+func (s *session) saveRecovered(p *progress, r *recovery) error {
 	if !s.canSave() || s.engine.Evicting() {
-		return
+		return nil
 	}
 	bytes, room := s.engine.Stats().Bytes, s.cfg.State.Memory
 	s.metrics.stateBytes.Set(float64(bytes))
 	s.metrics.recoveryBehind.Set(float64(s.behind()))
 	r.least = min(r.least, bytes)
 	if !s.saveDue() && (room == 0 || bytes < room || bytes < r.least+room/8+minGrowth) {
-		return
+		return nil
+	}
+	if s.rejoining() {
+		return nil
 	}
 	r.least = math.MaxInt64
-	s.restoreRest(r.past, false)
-	if s.saveBehind(p, r.from); s.saving != nil {
-		s.saving.part = true
+	if err := s.restoreRest(r.past, false); err != nil {
+		return err
 	}
+	s.saveBehind(p, r.from)
+	s.saving.state.Part = true
+	return nil
 }
 
 // minGrowth is what is worth a save of its own.
 const minGrowth = 32 << 20
 
 // makeRoom waits for a save, and for what may leave memory then, where much more
-// is in memory than there is room for.
+// is in memory than there is room for. It doesn't wait for room on the disk: that
+// may never come, and somebody must decide.
 func (s *session) makeRoom(ctx context.Context) error {
 	room := s.cfg.State.Memory
-	for room > 0 && s.saver != nil && (s.saving != nil || s.engine.Evicting()) && s.engine.Stats().Bytes > room+room/4+minGrowth {
+	for room > 0 && s.saver != nil && !s.saver.full.Load() && (s.saving != nil || s.engine.Evicting()) && s.engine.Stats().Bytes > room+room/4+minGrowth {
 		if err := s.stateErr(); err != nil {
 			return err
 		}

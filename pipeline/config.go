@@ -1,10 +1,10 @@
 package pipeline
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -21,7 +21,8 @@ type Config struct {
 	Currency CurrencyConfig          `koanf:"currency"`
 	Alerts   AlertsConfig            `koanf:"alerts"`
 	Review   ReviewConfig            `koanf:"review"`
-	ETA      map[string]string       `koanf:"eta"`
+	ETA      map[string]string       `koanf:"eta"` // by method: calendar.ParseSpan
+	Messages messages.Config         `koanf:"messages"`
 	Engine   EngineConfig            `koanf:"engine"`
 
 	// Observe decides and records beside a live deployment: every topic
@@ -143,10 +144,24 @@ type AlertsConfig struct {
 	MinSeverity string `koanf:"min_severity"` // low, medium, high, critical; empty: none
 }
 
-// ReviewConfig says how long a held refund may wait, by severity.
+// ReviewConfig says how long a held refund may wait, by severity, and what
+// becomes of it.
 type ReviewConfig struct {
-	SLA map[string]time.Duration `koanf:"sla"`
+	SLA        map[string]time.Duration `koanf:"sla"`         // of the calendar's time
+	OnDeadline BySeverity               `koanf:"on_deadline"` // escalate, approve, reject
+	Calendar   calendar.Config          `koanf:"calendar"`
+
+	// SecondAbove is the amount in currency.base above which two analysts must
+	// approve; "": one is enough.
+	SecondAbove string `koanf:"second_above"`
 }
+
+// BySeverity is a setting that each severity has. One value in its place is that
+// of all.
+type BySeverity map[string]string
+
+// Keys are the severities.
+func (BySeverity) Keys() []string { return severities }
 
 // EngineConfig tunes throughput and latency.
 type EngineConfig struct {
@@ -175,8 +190,10 @@ func DefaultConfig() Config {
 		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide", MaxHoldShare: 20_0000},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{SLA: map[string]time.Duration{
-			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}},
-		ETA: map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
+			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour},
+			OnDeadline: BySeverity{"critical": "escalate", "high": "escalate", "medium": "escalate", "low": "escalate"}},
+		Messages: messages.Config{Language: "en"},
+		ETA:      map[string]string{"original": "5d", "balance": "1h", "bank_transfer": "3d", "other": "3d"},
 		Engine: EngineConfig{CommitInterval: 25 * time.Millisecond, ReadAhead: time.Hour, AlignTimeout: 5 * time.Second,
 			BufferRecords: 16384, TakeoverAfter: 3 * time.Second},
 	}
@@ -193,19 +210,6 @@ func (c Config) Schema() (*event.Schema, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// parseDays reads a duration that may also use d and w.
-func parseDays(s string) (time.Duration, error) {
-	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			var v int
-			if _, err := fmt.Sscanf(n, "%d", &v); err == nil && v >= 0 && fmt.Sprint(v) == n {
-				return time.Duration(v) * unit, nil
-			}
-		}
-	}
-	return time.ParseDuration(s)
 }
 
 // RuleOptions is what rule sets are loaded against.

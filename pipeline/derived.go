@@ -86,8 +86,8 @@ func (d *derived) read(now time.Time) {
 
 // keep takes what is needed of a decision.
 func (d *derived) keep(r *kgo.Record, dec *event.Decision) {
-	if d == nil {
-		return
+	if d == nil || dec.DecidedBy != "engine" {
+		return // what an analyst decides is no event of the stream
 	}
 	d.first(r.Partition, min(dec.OccurredAt, dec.ReceivedAt+maxEarly.Milliseconds()))
 	d.refunds[dec.RefundID] = told{dec.Source.Partition, dec.Source.Offset,

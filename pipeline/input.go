@@ -18,7 +18,8 @@ type input struct {
 	partitions []*partition
 	enums      []int // slots of enum fields
 	required   bool  // decisions wait for it: refunds, transactions, streams that rules read
-	decides    bool  // its records wait for a decision: refunds, and transactions where rules are on them
+	decides    bool  // its records wait for their turn: refunds, transactions where rules are on them, and what happens to cases
+	gates      bool  // likewise, and others wait for them: not what happens to cases
 }
 
 // partition is the bounded buffer between fetching and the engine, and the

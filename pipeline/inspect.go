@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/store"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
@@ -109,6 +110,12 @@ func (s *State) Info() StateInfo { return s.info }
 // Each calls f for all that is saved, part by part. Every checksum is looked at.
 func (s *State) Each(f func(engine.SavedEntry) error) error {
 	return s.store.Scan([]byte{1}, nil, func(key, part []byte) error {
+		if c, id, err := cases.Entry(key, part); c != nil || id != "" || err != nil {
+			if c == nil || err != nil {
+				return err
+			}
+			return f(engine.SavedEntry{Kind: "case", ID: id, Status: c.State.String(), Amount: c.Amount.Format(c.Currency), Currency: c.Currency.String(), Bytes: len(part)})
+		}
 		e, err := s.info.Contents.Entry(key, part)
 		if err != nil {
 			return fmt.Errorf("key %q: %w", key, err)

@@ -25,18 +25,19 @@ type journal struct {
 	derived *derived         // nil: no rule reads hits or decisions
 	unknown int64            // refunds taken as approved because of since
 
-	state           *savedState     // what it goes on behind; nil: nothing
-	ends, alertEnds map[int32]int64 // by partition: before this, it was read
+	state                     *savedState     // what it goes on behind; nil: nothing
+	ends, alertEnds, caseEnds map[int32]int64 // by partition: before this, it was read
 }
 
 // newJournal is one of which nothing is read yet, but for what a saved state
 // has.
 func newJournal(d *derived, state *savedState) *journal {
 	j := &journal{derived: d, state: state, decided: map[string]engine.Past{}, place: map[string]place{}, since: noTime,
-		ends: map[int32]int64{}, alertEnds: map[int32]int64{}}
+		ends: map[int32]int64{}, alertEnds: map[int32]int64{}, caseEnds: map[int32]int64{}}
 	if state != nil {
 		maps.Copy(j.ends, state.Journal)
 		maps.Copy(j.alertEnds, state.Alerts)
+		maps.Copy(j.caseEnds, state.Cases)
 	}
 	return j
 }
@@ -148,7 +149,11 @@ func (s *session) restore(past *journal) error {
 		if s.items[i] == nil || r.part.in != s.refunds || r.Fate != engine.Fresh {
 			continue
 		}
-		s.engine.Settle(&r.Item, outcomes[i])
+		o, err := s.settled(r.Event.ID(), outcomes[i])
+		if err != nil {
+			return err
+		}
+		s.engine.Settle(&r.Item, o)
 		past.taken(r.Event.ID())
 	}
 	for i, r := range s.chunk {
@@ -179,7 +184,7 @@ func (j *journal) taken(id string) {
 // holds, or that today's schema can't read: their ids stay known, and their
 // amounts stay in the sums of their transactions. Before the end of what is
 // recovered, or followed, only those before what is applied.
-func (s *session) restoreRest(past *journal, end bool) {
+func (s *session) restoreRest(past *journal, end bool) error {
 	n := 0
 	for id, d := range past.decided {
 		at := past.place[id]
@@ -187,6 +192,12 @@ func (s *session) restoreRest(past *journal, end bool) {
 		switch {
 		case !end && at.offset >= p.recovered():
 			continue
+		}
+		var err error
+		if d.Outcome, err = s.settled(id, d.Outcome); err != nil {
+			return err
+		}
+		switch {
 		case at.offset < p.inState && p.odd[at.offset] != refused:
 			s.engine.Reserve(d) // the id is known
 		default:
@@ -204,4 +215,5 @@ func (s *session) restoreRest(past *journal, end bool) {
 		s.log.Warn("the journal no longer holds the decisions of old refunds: they count as approved in sums of refunds; keep the journal longer",
 			"refunds", past.unknown, "topic", s.topics.Decisions)
 	}
+	return nil
 }

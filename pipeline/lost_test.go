@@ -137,7 +137,7 @@ func TestAnOldStateAndTopicsThatBeginLater(t *testing.T) {
 	r.send("refunds", 0, refund("Y", "t2", "bob", "60", 2*time.Hour))
 	r.through(2)
 	r.setBack(old)
-	r.cut("transactions", "refunds", "refund-decisions")
+	r.cut("transactions", "refunds", "refund-decisions", "refundguard-cases")
 	for range 2 {
 		r.through(2)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -21,6 +22,8 @@ type decided struct {
 	alerts   []encodedAlert
 	severity rules.Severity
 	deadline int64
+	reason   string
+	at       int64
 	hits     []hitMode
 	alone    []*rules.Rule // see rules.Result
 	failed   []string      // rules
@@ -73,21 +76,19 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	if len(decision) > s.room.decision {
 		decision = s.shortDecision(wr, d)
 	}
-	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, severity: res.Severity, holdout: d.Holdout, late: d.DecidedAt - rec.Received}
+	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, holdout: d.Holdout, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
-		CustomerMessage: res.CustomerMessage, At: d.DecidedAt}
-	if st.CustomerMessage == "" {
-		st.CustomerMessage = defaultMessages[d.Outcome]
-	}
+		At: d.DecidedAt}
 	switch d.Outcome {
 	case event.Approve:
-		st.ETA = now.Add(s.eta(rec.Event.Str(s.slots.method))).UnixMilli()
+		st.ETA = s.etaFrom(rec.Event.Str(s.slots.method), now).UnixMilli()
 	case event.Review:
 		if out.severity == 0 {
 			out.severity = rules.Medium
 		}
-		out.deadline = now.Add(s.sla(out.severity)).UnixMilli()
+		out.deadline = s.cfg.calendar.After(now, s.sla(out.severity)).UnixMilli()
 	}
+	s.inform(&st, res.CustomerMessage, s.language(&rec.Event), d.Amount, d.Currency)
 	out.status = s.appendStatus(wr, &st, d.Outcome)
 	if len(res.Alone) > 0 {
 		from := len(wr.alone)
@@ -113,12 +114,30 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	return out
 }
 
-func (s *session) eta(method string) time.Duration {
+// etaFrom is when a customer can expect the money.
+func (s *session) etaFrom(method string, now time.Time) time.Time {
 	d, ok := s.etas[method]
 	if !ok {
 		d = s.etas["other"]
 	}
-	return d
+	return d.After(now, s.cfg.calendar)
+}
+
+// inform says in a status what the customer reads.
+func (s *session) inform(st *event.Status, ruleText, language string, amount event.Money, currency event.Currency) {
+	a := messages.About{Status: st.Status, Reason: st.Reason, RuleText: ruleText, Language: language, RefundID: st.RefundID, Amount: amount, Currency: currency}
+	if st.ETA != 0 {
+		a.ETA = time.UnixMilli(st.ETA)
+	}
+	st.CustomerMessage, st.CustomerNext = s.cfg.messages.Text(a)
+}
+
+// language is the customer's, "" where the refund doesn't say.
+func (s *session) language(ev *event.Event) string {
+	if s.slots.language < 0 {
+		return ""
+	}
+	return ev.Str(s.slots.language)
 }
 
 func (s *session) sla(severity rules.Severity) time.Duration {
@@ -148,31 +167,13 @@ func (s *session) enter(rec *record, out *decided) {
 		}
 	case event.Review:
 		s.balance.InReview++
-		e.add(s.openCase(rec, out, key))
 	case event.Reject:
 		s.balance.Rejected++
 	}
+	c := s.newCase(rec, out, out.at)
+	s.lives.book.Put(c)
+	e.add(s.caseRecord(c))
 	s.metrics.decided(rec, out)
-}
-
-// caseHeader comes before the keys of a held request's own headers.
-const caseHeader = "refundguard-request-header:"
-
-// openCase keeps a held request whole, so that it can be released byte for
-// byte: its own key and headers are headers of the case.
-func (s *session) openCase(rec *record, out *decided, key []byte) *kgo.Record {
-	headers := []kgo.RecordHeader{
-		{Key: event.HeaderDecisionID, Value: []byte(out.id)},
-		{Key: "refundguard-severity", Value: []byte(out.severity.String())},
-		{Key: "refundguard-deadline", Value: []byte(time.UnixMilli(out.deadline).UTC().Format("2006-01-02T15:04:05.000Z"))},
-	}
-	if rec.raw.Key != nil {
-		headers = append(headers, kgo.RecordHeader{Key: "refundguard-request-key", Value: rec.raw.Key})
-	}
-	for _, h := range rec.raw.Headers {
-		headers = append(headers, kgo.RecordHeader{Key: caseHeader + h.Key, Value: h.Value})
-	}
-	return &kgo.Record{Topic: s.topics.Cases, Key: key, Value: rec.raw.Value, Headers: headers}
 }
 
 // refuse sends a record to the dead letters, bytes unchanged. One of the

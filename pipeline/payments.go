@@ -14,15 +14,6 @@ import (
 // refund, and then for every live rule that hits one alert goes out. Nothing
 // waits where there are no such rules.
 
-// deciding are the partitions whose records wait for a decision.
-func (s *session) deciding() []*partition {
-	if s.payments == nil || !s.payments.decides {
-		return s.refunds.partitions
-	}
-	all := make([]*partition, 0, len(s.refunds.partitions)+len(s.payments.partitions))
-	return append(append(all, s.refunds.partitions...), s.payments.partitions...)
-}
-
 // dropPending forgets what waits: the rules that it waited for are gone.
 func (in *input) dropPending() {
 	for _, p := range in.partitions {
@@ -30,22 +21,24 @@ func (in *input) dropPending() {
 	}
 }
 
-// beginPayments is the first start of rules on transactions: those before
-// decide_from are not evaluated. Where it isn't set there are no refunds yet,
-// and transactions that are there already are history.
-func (s *session) beginPayments(ctx context.Context, df decideFrom) error {
-	if s.payments == nil || !s.payments.decides {
-		return nil
-	}
+// beginOthers is the first start of rules on transactions, and of what happens to
+// cases: records before decide_from are history. Where it isn't set there are no
+// refunds yet, and what is there already is, too.
+func (s *session) beginOthers(ctx context.Context, df decideFrom) error {
 	if !df.set {
 		df = decideFrom{set: true, latest: true}
 	}
-	from, err := df.resolve(ctx, s.adm, s.payments.stream.Topic, len(s.payments.partitions))
-	if err != nil {
-		return err
-	}
-	for i, p := range s.payments.partitions {
-		p.decideFrom = from[i]
+	for _, in := range s.inputs {
+		if in == s.refunds || !in.decides {
+			continue
+		}
+		from, err := df.resolve(ctx, s.adm, in.stream.Topic, len(in.partitions))
+		if err != nil {
+			return err
+		}
+		for i, p := range in.partitions {
+			p.decideFrom = from[i]
+		}
 	}
 	return nil
 }
@@ -53,7 +46,7 @@ func (s *session) beginPayments(ctx context.Context, df decideFrom) error {
 // passPayments goes through the transactions that wait, in the order of each
 // partition, as far as they are due.
 func (s *session) passPayments(d *due, now time.Time) bool {
-	if s.payments == nil || !s.payments.decides {
+	if s.payments == nil || !s.payments.gates {
 		return false
 	}
 	s.payRecs, s.payItems = s.payRecs[:0], s.payItems[:0]

@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -50,7 +52,9 @@ type Pipeline struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	checkpoints *checkpoints // nil: none
+	checkpoints *checkpoints       // nil: none
+	calendar    *calendar.Calendar // likewise
+	messages    *messages.Messages
 
 	mu    sync.Mutex
 	state error     // why it isn't ready; nil: live
@@ -76,6 +80,12 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 		deps.Now = time.Now
 	}
 	p := &Pipeline{cfg: cfg, deps: deps, schema: schema, log: deps.Logger, state: errors.New("starting")}
+	if p.calendar, err = calendar.New(cfg.Review.Calendar); err != nil {
+		return nil, fmt.Errorf("review.calendar.%w", err)
+	}
+	if p.messages, err = messages.New(cfg.Messages); err != nil {
+		return nil, fmt.Errorf("messages: %w", err)
+	}
 	p.opts = cfg.RuleOptions(schema)
 	if p.set, err = rules.Load(cfg.Rules.Dir, p.opts); err != nil {
 		return nil, fmt.Errorf("rules in %s:\n%w", cfg.Rules.Dir, err)
@@ -167,7 +177,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		liveSince := time.Time{}
 		writer.Session++
 		cfg := sessionConfig{Config: p.cfg, createTopics: p.deps.CreateTopics, options: p.deps.Options, now: p.deps.Now, files: p.deps.Files, reloads: reloads,
-			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules, checkpoints: p.checkpoints,
+			writer: writer, host: host, sizes: sizes, cluster: cluster, epoch: p.epoch(), succeeded: succeeded, rules: p.setRules, checkpoints: p.checkpoints, calendar: p.calendar, messages: p.messages,
 			claimed: func(before writerID) { succeeded = &before },
 			state: func(err error) {
 				if err == nil && liveSince.IsZero() {

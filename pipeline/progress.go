@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 )
 
@@ -27,6 +28,23 @@ type Balance struct {
 // OK reports whether the balance holds.
 func (b Balance) OK() bool {
 	return b.Read == b.Approved+b.InReview+b.Rejected+b.DeadLettered+b.Duplicates+b.History
+}
+
+// of is the term that a state counts in: approved includes what became of it.
+func (b *Balance) of(state cases.State) *int64 {
+	switch state {
+	case cases.InReview:
+		return &b.InReview
+	case cases.Rejected:
+		return &b.Rejected
+	}
+	return &b.Approved
+}
+
+// move counts a refund elsewhere.
+func (b *Balance) move(from, to cases.State) {
+	*b.of(from)--
+	*b.of(to)++
 }
 
 // progress is the record that is committed with each epoch. Its key is the
@@ -83,6 +101,9 @@ type partitionProgress struct {
 	// From is the first offset that the state has something of.
 	From int64 `json:"from,omitempty"`
 
+	// Cut: records before From are gone, and none was read yet that says since when.
+	Cut bool `json:"cut,omitempty"`
+
 	LeaderEpoch *int32 `json:"leader_epoch,omitempty"` // of what was read last; nil: unknown
 }
 
@@ -105,7 +126,7 @@ func (s *session) snapshot(at int64) *progress {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds
 		for _, part := range in.partitions {
-			pp := partitionProgress{Applied: part.applied, From: part.from, LeaderEpoch: part.leaderEpoch()}
+			pp := partitionProgress{Applied: part.applied, From: part.from, Cut: part.cut, LeaderEpoch: part.leaderEpoch()}
 			if in.decides {
 				pp.Decided, pp.DecideFrom = part.decided(), part.decideFrom
 			}

@@ -263,7 +263,7 @@ func besides(r *kgo.Record) int { return len(r.Key) + headerBytes(r.Headers) }
 func headerBytes(headers []kgo.RecordHeader) int {
 	n := 0
 	for _, h := range headers {
-		n += len(h.Key) + len(h.Value) + len(caseHeader) + 4
+		n += len(h.Key) + len(h.Value) + len(headerOfRequest) + 4
 	}
 	return n
 }

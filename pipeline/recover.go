@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -141,7 +140,10 @@ func (s *session) recover(ctx, work context.Context) error {
 	if err := s.readJournal(ctx, r.past); err != nil {
 		return err
 	}
-	s.journalAt, s.alertsAt = r.past.ends, r.past.alertEnds
+	if err := s.readCases(ctx, r.past); err != nil {
+		return err
+	}
+	s.journalAt, s.alertsAt, s.casesAt = r.past.ends, r.past.alertEnds, r.past.caseEnds
 	s.loseRefunds(r.past)
 	if err := s.catchUp(ctx, r, last); err != nil {
 		return err
@@ -153,7 +155,13 @@ func (s *session) recover(ctx, work context.Context) error {
 	if r.past.derived != nil {
 		s.engine.IncompleteDerived(r.past.derived.since)
 	}
-	s.restoreRest(r.past, true)
+	s.engine.KeepExpired(false)
+	if err := s.restoreRest(r.past, true); err != nil {
+		return err
+	}
+	if err := s.settleRest(); err != nil {
+		return err
+	}
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			p.stop, p.passed, p.waitSince = -1, 0, time.Now()
@@ -211,9 +219,10 @@ func (s *session) restart(ctx, work context.Context, last *progress, r *recovery
 	if r.state != nil {
 		s.planFill(r.state)
 	}
+	s.engine.KeepExpired(true)
 	s.forgotten()
 	r.past = newJournal(s.wanted(), r.state)
-	r.from = mark{journal: maps.Clone(r.past.ends), alerts: maps.Clone(r.past.alertEnds)}
+	r.from = r.past.mark(0)
 	return s.startReader(work)
 }
 
@@ -255,12 +264,14 @@ func (s *session) catchUp(ctx context.Context, r *recovery, of *progress) error 
 		moved := s.collect(everything)
 		if moved {
 			r.read += int64(len(s.chunk))
-			if err := s.restore(r.past); err != nil {
+			if err := firstError(s.restore(r.past), s.stateErr()); err != nil {
 				return err
 			}
 		}
 		if of != nil {
-			s.saveRecovered(of, r)
+			if err := s.saveRecovered(of, r); err != nil {
+				return err
+			}
 		}
 		moved = s.saveFor(time.Since(began)/saveShare) || moved
 		if err := s.makeRoom(ctx); err != nil {
@@ -328,7 +339,7 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 	for i, p := range s.refunds.partitions {
 		p.decideFrom = from[i]
 	}
-	if err := s.beginPayments(ctx, df); err != nil {
+	if err := s.beginOthers(ctx, df); err != nil {
 		return nil, err
 	}
 	s.log.Info("first start", "decide_from", from, "topic", s.refunds.stream.Topic)
@@ -377,7 +388,7 @@ func (s *session) resumeFrom(last *progress) error {
 				s.tellDeleted(p, pp.Decided)
 			}
 			p.passed, p.decideFrom = pp.Decided, pp.DecideFrom
-			if in != s.refunds && (!sp.Decides || !in.decides) {
+			if in != s.refunds && !sp.Decides {
 				p.passed, p.decideFrom = pp.Applied, 0
 			}
 			p.stop = max(p.stop, p.start, p.passed)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -33,6 +34,8 @@ type held struct {
 	ends [4]atomic.Int64 // of refunds
 	adm  *kadm.Client
 	opts []kgo.Opt // of the pipeline's clients
+
+	files vfs.FS // nil: this machine's disks
 
 	login []kgo.Opt // of the test's own clients
 }
@@ -105,7 +108,7 @@ func (r *held) refund(p int32, f fields) { r.send("refunds", p, f); r.ends[p].Ad
 func (r *held) run() *instance {
 	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(r.cfg, pipeline.Deps{Options: append([]kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)}, r.opts...), TransactionalID: "refundguard",
-		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry})
+		CreateTopics: true, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)), Registerer: registry, Files: r.files})
 	if err != nil {
 		r.t.Fatal(err)
 	}

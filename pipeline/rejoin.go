@@ -39,8 +39,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 		case passed && r.Fate != engine.Fresh:
 			return s.diverged()
 		case passed:
-			s.engine.Settle(&r.Item, past.decided[r.Event.ID()].Outcome)
-			past.taken(r.Event.ID())
+			return s.settlePast(r, past)
 		case r.history && r.Fate == engine.Fresh:
 			s.engine.Settle(&r.Item, event.Approve)
 		}
@@ -66,8 +65,7 @@ func (s *session) rejoin(r *record, past *journal) error {
 	here := at == place{r.Partition, r.Offset}
 	switch {
 	case decided && here && r.Fate == engine.Fresh && passed:
-		s.engine.Settle(&r.Item, past.decided[id].Outcome)
-		past.taken(id)
+		return s.settlePast(r, past)
 	case decided && (here || r.Fate == engine.Fresh):
 		return s.diverged()
 	case r.Fate == engine.Fresh && passed && r.Received < past.since:
@@ -79,11 +77,24 @@ func (s *session) rejoin(r *record, past *journal) error {
 	return nil
 }
 
-// rejoining reports whether something that the state has will pass again.
+// settlePast enters what a record counts that the journal has.
+func (s *session) settlePast(r *record, past *journal) error {
+	id := r.Event.ID()
+	o, err := s.settled(id, past.decided[id].Outcome)
+	if err != nil {
+		return err
+	}
+	s.engine.Settle(&r.Item, o)
+	past.taken(id)
+	return nil
+}
+
+// rejoining reports whether something that the state has will pass again, or
+// still waits as it did when it was saved.
 func (s *session) rejoining() bool {
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
-			if p.applied < p.inState {
+			if p.recovered() < p.inState {
 				return true
 			}
 		}

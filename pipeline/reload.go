@@ -69,10 +69,17 @@ func clip(s string, n int) string {
 
 // markRequired says which inputs decisions wait for.
 func (s *session) markRequired() {
+	s.deciding, s.gating = nil, nil
 	for _, in := range s.inputs {
 		in.required = in == s.refunds || in == s.payments || readsStream(s.set, in.stream.Name)
-		in.decides = in == s.refunds || in == s.payments && s.engine.Evaluates()
-		if !in.decides {
+		in.gates = in == s.refunds || in == s.payments && s.engine.Evaluates()
+		in.decides = in.gates || s.happens(in)
+		if in.gates {
+			s.gating = append(s.gating, in.partitions...)
+		}
+		if in.decides {
+			s.deciding = append(s.deciding, in.partitions...)
+		} else {
 			in.dropPending()
 		}
 	}

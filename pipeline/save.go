@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/store"
 	"github.com/refundguard/refundguard/rules/engine"
 )
@@ -29,6 +31,10 @@ type savedState struct {
 	Journal map[int32]int64 `json:"journal"`
 	Alerts  map[int32]int64 `json:"alerts"`
 
+	// Cases are the offsets in the topic of cases before which the state has all
+	// that it holds.
+	Cases map[int32]int64 `json:"cases"`
+
 	// Topics are the ids of the topics written.
 	Topics map[string]string `json:"topics"`
 
@@ -36,12 +42,15 @@ type savedState struct {
 	// this one's topics hold.
 	Moved bool `json:"moved,omitempty"`
 
+	// Part is a state that was still to catch up with all that was committed.
+	Part bool `json:"part,omitempty"`
+
 	// Odd are the records, by stream, partition and offset, that were applied,
 	// that wait for their turn, and that are not the event of their id.
 	Odd map[string]map[int32]map[int64]engine.Fate `json:"odd,omitempty"`
 }
 
-const savedStateVersion = 1
+const savedStateVersion = 2
 
 // refused is the fate, in Odd, of a record that could not be read.
 const refused engine.Fate = 255
@@ -58,7 +67,8 @@ type saver struct {
 	results chan saveResult
 	ended   chan struct{}
 	stop    chan struct{}
-	upload  *upload // of the last checkpoint; nil: there was none
+	full    atomic.Bool // it waits for room on the disk
+	upload  *upload     // of the last checkpoint; nil: there was none
 }
 
 // saveStep is a piece of a save. The last one has its meta, and says whether it
@@ -66,6 +76,7 @@ type saver struct {
 type saveStep struct {
 	drops      [][2][]byte
 	gone       [][]byte
+	cases      *cases.Frozen
 	copied     []engine.Copied
 	meta       []byte
 	checkpoint func(st *store.Store) *upload // nil: no
@@ -84,7 +95,6 @@ type saving struct {
 	began     time.Time
 	copied    bool
 	committed bool
-	part      bool // of what is recovered
 	sent      bool
 }
 
@@ -149,6 +159,11 @@ func (v *saver) write(w *store.Save, step saveStep) error {
 			return err
 		}
 	}
+	if step.cases != nil {
+		if err := step.cases.Each(waiting(w.Put)); err != nil {
+			return err
+		}
+	}
 	for _, c := range step.copied {
 		if err := c.Each(waiting(w.Put), waiting(w.Add)); err != nil {
 			return err
@@ -164,11 +179,13 @@ var errStopped = errors.New("stopped")
 
 // retry waits for room on the disk.
 func (v *saver) retry(f func() error) error {
+	defer v.full.Store(false)
 	for said := ""; ; {
 		err := f()
 		if !errors.Is(err, store.ErrFull) {
 			return err
 		}
+		v.full.Store(true)
 		if err.Error() != said {
 			said = err.Error()
 			v.log.Error("the state can't be saved, the last save stays; trying again", "error", err)
@@ -229,14 +246,15 @@ func (s *session) beginSave(p *progress) {
 	s.saving = &saving{save: s.engine.StartSave(s.cfg.now().UnixMilli()), began: began,
 		state: savedState{Version: savedStateVersion, Progress: p, Topics: s.outputs, Odd: s.odd()}}
 	s.saving.state.Engine = s.saving.save.Header
-	s.saver.steps <- saveStep{drops: s.saving.save.Drops, gone: s.saving.save.Gone}
+	frozen := s.lives.book.Freeze()
+	s.saver.steps <- saveStep{drops: s.saving.save.Drops, gone: append(s.saving.save.Gone, frozen.Gone()...), cases: frozen}
 	s.metrics.savePause.Observe(time.Since(began).Seconds())
 }
 
 // odd lists the records that wait and are no events.
 func (s *session) odd() map[string]map[int32]map[int64]engine.Fate {
 	all := map[string]map[int32]map[int64]engine.Fate{}
-	for _, p := range s.deciding() {
+	for _, p := range s.deciding {
 		of := map[int64]engine.Fate{}
 		for _, r := range p.pending[p.pendingAt:] {
 			if r.err != nil {
@@ -304,7 +322,7 @@ func (s *session) saveSome() bool {
 		}
 		v.sent = true
 		last := saveStep{meta: meta}
-		if !v.part {
+		if !v.state.Part {
 			last.checkpoint = s.checkpointOf(&v.state)
 		}
 		s.saver.steps <- last
@@ -315,6 +333,7 @@ func (s *session) saveSome() bool {
 func (s *session) endSave(r saveResult) {
 	v := s.saving
 	s.saving, s.saved, s.rewrite = nil, time.Now(), r.rewrite
+	s.lives.book.Thaw(r.err == nil)
 	if r.err != nil {
 		s.log.Error("the state is not saved any longer: after a restart more is read again from the topics", "error", r.err.Error())
 		s.engine.Untrack()
@@ -340,11 +359,13 @@ func (s *session) noteCommitted(c committed) {
 			s.journalAt[r.Partition] = max(s.journalAt[r.Partition], r.Offset+1)
 		case s.topics.Alerts:
 			s.alertsAt[r.Partition] = max(s.alertsAt[r.Partition], r.Offset+1)
+		case s.topics.Cases:
+			s.casesAt[r.Partition] = max(s.casesAt[r.Partition], r.Offset+1)
 		}
 	}
 	if v := s.saving; v != nil && v.state.Progress == c.progress {
 		v.committed = true
-		v.state.Journal, v.state.Alerts = maps.Clone(s.journalAt), maps.Clone(s.alertsAt)
+		v.state.Journal, v.state.Alerts, v.state.Cases = maps.Clone(s.journalAt), maps.Clone(s.alertsAt), maps.Clone(s.casesAt)
 	}
 }
 

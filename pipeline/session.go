@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/engine"
 	"github.com/refundguard/refundguard/rules/event"
@@ -21,14 +23,17 @@ import (
 // back, then epochs follow until something fails. All of its fields belong to
 // the goroutine of run, where nothing else is said.
 type session struct {
-	cfg      sessionConfig
-	log      *slog.Logger
-	metrics  *metrics
-	schema   *event.Schema
-	topics   Topics
-	txnID    string
-	slots    struct{ method, device, instrument int }
-	etas     map[string]time.Duration
+	cfg     sessionConfig
+	log     *slog.Logger
+	metrics *metrics
+	schema  *event.Schema
+	topics  Topics
+	txnID   string
+	slots   struct {
+		transaction, customer, merchant, amount, currency, method, device, instrument, agent, language int
+	}
+	lives    lives
+	etas     map[string]calendar.Span
 	alertMin rules.Severity
 
 	readAhead int64 // milliseconds
@@ -40,7 +45,9 @@ type session struct {
 	seen      writerID // who wrote the progress before
 	inputs    []*input
 	refunds   *input
-	payments  *input // transactions; nil where there is no such topic
+	payments  *input       // transactions; nil where there is no such topic
+	deciding  []*partition // whose records wait for their turn
+	gating    []*partition // those of them that others wait for
 	reader    *reader
 	engine    *engine.Engine
 	set       *rules.Set
@@ -68,6 +75,7 @@ type session struct {
 	dueItem []*engine.Item
 	outs    []decided
 	held    bool // records are read that may not be applied yet
+	earlier earlier
 
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
@@ -83,6 +91,7 @@ type session struct {
 	rewrite             [][]byte        // keys to be saved whole
 	journalAt           map[int32]int64 // by partition: before this, the journal is in the state
 	alertsAt            map[int32]int64 // likewise
+	casesAt             map[int32]int64 // likewise
 	kept                bool            // the state may hold more than the topics
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
@@ -117,7 +126,9 @@ type sessionConfig struct {
 	cluster      string                // that earlier sessions worked with; "": there was none
 	claimed      func(before writerID) // the progress is ours, after that one
 	checkpoints  *checkpoints          // nil: none
-	succeeded    *writerID             // whom this process's last claim came after; nil: there was none
+	calendar     *calendar.Calendar    // likewise
+	messages     *messages.Messages
+	succeeded    *writerID // whom this process's last claim came after; nil: there was none
 }
 
 // chunkRecords bounds what is applied at once, so that due refunds don't wait
@@ -127,16 +138,23 @@ const chunkRecords = 16384
 func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.Schema, log *slog.Logger, m *metrics) *session {
 	s := &session{cfg: cfg, log: log, metrics: m, schema: schema, topics: cfg.Names(), txnID: txnID, set: set,
 		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords,
-		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]time.Duration{}}
+		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]calendar.Span{}}
 	s.ends.answer = make(chan endsAnswer, 1)
 	m.leftOut.Reset()
 	for method, d := range cfg.ETA {
-		s.etas[method], _ = parseDays(d) // checked by Validate
+		s.etas[method], _ = calendar.ParseSpan(d) // checked by Validate
 	}
 	s.alertMin, _ = rules.ParseSeverity(cfg.Alerts.MinSeverity)
 	rf := schema.Stream("refunds")
-	s.slots.method, s.slots.device, s.slots.instrument = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id")
+	sl := &s.slots
+	sl.transaction, sl.customer, sl.merchant, sl.amount, sl.currency = rf.Slot("transaction_id"), rf.Slot("customer_id"), rf.Slot("merchant_id"), rf.Slot("amount"), rf.Slot("currency")
+	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
+	if sl.language = -1; cfg.Messages.LanguageField != "" {
+		sl.language = rf.Slot(cfg.Messages.LanguageField)
+	}
+	s.lives = newLives(s)
 	s.writers = make([]writer, cfg.Engine.Workers)
+	s.earlier.of = map[string]*record{}
 	s.engine = s.newEngine()
 	s.breaker = newBreaker(cfg.Limits.MaxHoldShare, set)
 	return s
@@ -247,6 +265,7 @@ func (s *session) lookAround(ctx context.Context) {
 	s.askEnds(ctx)
 	s.leaveOut(time.Now())
 	s.tellLoss(s.cfg.now())
+	s.forgetCases()
 	s.cfg.state(s.health(ctx))
 	s.metrics.observe(s)
 	s.shedShadow()

@@ -35,8 +35,13 @@ type following struct {
 // mark says that the state of an epoch, and of any later one, has all that the
 // journal and the alerts hold before some offsets.
 type mark struct {
-	epoch           int64 // 0: not known yet
-	journal, alerts map[int32]int64
+	epoch                  int64 // 0: not known yet
+	journal, alerts, cases map[int32]int64
+}
+
+// mark is what was read of the journal by now.
+func (j *journal) mark(epoch int64) mark {
+	return mark{epoch, maps.Clone(j.ends), maps.Clone(j.alertEnds), maps.Clone(j.caseEnds)}
 }
 
 // standBy comes back when there is nobody who works: at once, or after following
@@ -141,7 +146,13 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	if err := s.readJournal(ctx, r.past); err != nil {
 		return err
 	}
+	if err := s.readCases(ctx, r.past); err != nil {
+		return err
+	}
 	s.loseRefunds(r.past)
+	if r.past.derived != nil { // what is saved goes on behind where this was read
+		s.engine.IncompleteDerived(r.past.derived.since)
+	}
 	saved := p
 	if f.caughtUp {
 		saved = nil // it is, below
@@ -149,13 +160,16 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 	if err := s.catchUp(ctx, r, saved); err != nil {
 		return err
 	}
-	s.restoreRest(r.past, false)
+	s.engine.KeepExpired(false)
+	if err := s.restoreRest(r.past, false); err != nil {
+		return err
+	}
 	s.tellLoss(s.cfg.now())
 	f.caughtUp = true
 	s.tellStandby(f)
 	if f.read.journal == nil || f.read.epoch > 0 && p.Epoch >= f.read.epoch {
 		f.applied = f.read
-		f.read = mark{0, maps.Clone(r.past.ends), maps.Clone(r.past.alertEnds)}
+		f.read = r.past.mark(0)
 	}
 	s.metrics.observe(s)
 	s.saveFollowed(p, f)
@@ -165,7 +179,7 @@ func (s *session) followTo(ctx context.Context, p *progress, f *following, r *re
 // saveFollowed begins to save the state as it is now, if it is time. What the
 // leader has applied and not decided, this state hasn't.
 func (s *session) saveFollowed(p *progress, f *following) {
-	if f.applied.journal != nil && s.saveDue() {
+	if f.applied.journal != nil && s.saveDue() && !s.rejoining() {
 		s.saveBehind(p, f.applied)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/store"
 )
 
@@ -36,6 +37,7 @@ func (s *session) openState(ctx context.Context, last *progress) (*savedState, e
 	}
 	s.kept = s.saver != nil || state != nil
 	if state == nil {
+		s.newBook(st)
 		s.missed(last)
 		return nil, nil
 	}
@@ -178,7 +180,41 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if !st.ReadOnly() {
 		s.engine.KeepOnDisk(st)
 	}
-	return state, s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), stoppable{st, ctx})
+	s.engine.KeepExpired(state.Part)
+	if err := s.engine.Restore(state.Engine, s.cfg.now().UnixMilli(), stoppable{st, ctx}); err != nil {
+		return state, err
+	}
+	return state, s.loadCases(st, stoppable{st, ctx})
+}
+
+// loadCases takes what is saved of cases. A store that is only read is closed
+// then: what it has of them is in memory.
+func (s *session) loadCases(st *store.Store, from stoppable) error {
+	s.newBook(st)
+	lo, hi := cases.Keys()
+	return from.Scan(lo, hi, func(key, value []byte) error {
+		c, err := s.lives.book.Load(key, value)
+		if err != nil {
+			return err
+		}
+		if st.ReadOnly() {
+			s.lives.book.Put(c)
+		}
+		if !c.Settled {
+			s.lives.unsettled[c.RefundID] = true
+		}
+		return nil
+	})
+}
+
+// newBook begins without cases; what is to come is kept where it will be saved.
+func (s *session) newBook(st *store.Store) {
+	clear(s.lives.unsettled)
+	if st == nil || st.ReadOnly() {
+		s.lives.book = cases.New(nil)
+	} else {
+		s.lives.book = cases.New(st)
+	}
 }
 
 // stoppable is a store whose Scan ends with a context.
@@ -248,8 +284,9 @@ func (s *session) skipSaved(state *savedState) {
 			p.start = max(exists, from)
 			p.applied, p.position = p.start, p.start
 			p.stop = max(p.stop, p.start)
-			if p.cut = exists > p.inState; p.cut {
-				s.lose(p, p.inState, exists)
+			p.cut = exists > p.inState || pp.Cut
+			if had := max(p.inState, p.from); exists > had { // what is between it never had
+				s.lose(p, had, exists)
 			}
 		}
 	}

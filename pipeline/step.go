@@ -26,7 +26,7 @@ func (s *session) step(ctx context.Context) bool {
 
 // refundsWait reports whether the ends of partitions are worth asking for.
 func (s *session) refundsWait() bool {
-	for _, p := range s.deciding() {
+	for _, p := range s.deciding {
 		if p.waiting() > 0 || !p.atEnd() {
 			return true
 		}
@@ -125,12 +125,13 @@ func (s *session) pass() bool {
 	d := s.align()
 	now := s.cfg.now()
 	s.dueRecs, s.dueItem = s.dueRecs[:0], s.dueItem[:0]
+	s.earlier.known = false
 	passed := false
 	for _, p := range s.refunds.partitions {
 		for h := p.head(); h != nil; h = p.head() {
 			if h.decidable() {
 				ok, degraded := d.of(h)
-				if !ok {
+				if !ok || h.Event.Time >= d.lenient && s.waitsForEarlier(&d, h) {
 					break
 				}
 				h.Degraded = degraded
@@ -144,7 +145,8 @@ func (s *session) pass() bool {
 		}
 	}
 	s.decideDue(now)
-	return s.passPayments(&d, now) || passed
+	passed = s.passPayments(&d, now) || passed
+	return s.takeTurns(&d, now) || passed
 }
 
 // passBy counts a refund record that isn't decided.

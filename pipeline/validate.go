@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/refundguard/refundguard/pipeline/calendar"
 	"github.com/refundguard/refundguard/pipeline/checkpoint"
+	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -23,7 +25,7 @@ var severities = []string{"low", "medium", "high", "critical"}
 func (c Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, check := range []func(faultf){c.checkStreams, c.checkTimes, c.checkState, c.checkLimits, c.checkHoldout, c.checkEngine, c.checkReview, c.checkMoney} {
+	for _, check := range []func(faultf){c.checkStreams, c.checkTimes, c.checkState, c.checkLimits, c.checkHoldout, c.checkEngine, c.checkReview, c.checkMessages, c.checkMoney} {
 		check(fault)
 	}
 	return errors.Join(errs...)
@@ -145,17 +147,65 @@ func (c Config) checkReview(fault faultf) {
 	if m := c.Alerts.MinSeverity; m != "" && !slices.Contains(severities, m) {
 		fault("alerts.min_severity is %q: write one of %s", m, strings.Join(severities, ", "))
 	}
+	cal, err := calendar.New(c.Review.Calendar)
+	below("review.calendar", err, fault)
 	for s, d := range c.Review.SLA {
 		if !slices.Contains(severities, s) {
 			fault("review.sla.%s: no such severity; write one of %s", s, strings.Join(severities, ", "))
 		} else if d <= 0 {
 			fault("review.sla.%s is %v: it must be above 0", s, d)
+		} else if err := cal.Check(d); err != nil {
+			fault("review.sla.%s %w", s, err)
 		}
 	}
-	for method, d := range c.ETA {
-		if _, err := parseDays(d); err != nil {
-			fault("eta.%s is %q: write a duration such as 5d or 1h", method, d)
+	for s, action := range c.Review.OnDeadline {
+		if !slices.Contains(severities, s) {
+			fault("review.on_deadline.%s: no such severity; write one of %s", s, strings.Join(severities, ", "))
+		} else if !slices.Contains(deadlineActions, action) {
+			fault("review.on_deadline.%s is %q: write one of %s", s, action, strings.Join(deadlineActions, ", "))
 		}
+	}
+	if above := c.Review.SecondAbove; above != "" {
+		if m, err := event.ParseMoney([]byte(above)); err != nil || m < 0 {
+			fault("review.second_above is %q: write an amount in currency.base such as 1000, or \"\" for one analyst", above)
+		}
+	}
+	for method, text := range c.ETA {
+		if span, spanErr := calendar.ParseSpan(text); spanErr != nil {
+			fault("eta.%s: %w", method, spanErr)
+		} else if span.Business() && cal == nil && err == nil {
+			fault("eta.%s is %q: business days need review.calendar; set it, or write days such as 5d", method, text)
+		}
+	}
+}
+
+// deadlineActions are what a passed deadline can do.
+var deadlineActions = []string{"escalate", "approve", "reject"}
+
+// below reports each fault of a section, whose errors begin with its own keys.
+func below(key string, err error, fault faultf) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			below(key, e, fault)
+		}
+	} else if err != nil {
+		fault("%s.%w", key, err)
+	}
+}
+
+func (c Config) checkMessages(fault faultf) {
+	_, err := messages.New(c.Messages)
+	below("messages", err, fault)
+	name := c.Messages.LanguageField
+	schema, err := c.Schema()
+	if name == "" || err != nil { // which checkStreams tells
+		return
+	}
+	refunds := schema.Stream("refunds")
+	if slot := refunds.Slot(name); slot < 0 {
+		fault("messages.language_field is %q: refunds have no such field; add it to streams.refunds.fields, as {type: string}", name)
+	} else if f := refunds.Fields[slot]; f.Type != event.TypeString {
+		fault("messages.language_field is %q, which is of type %s: it must be a string", name, f.TypeName())
 	}
 }
 

@@ -71,11 +71,18 @@ func parseRate(text string) (rate, error) {
 	return r, nil
 }
 
-// AmountBase is a refund's amount in the base currency, as conditions see it; false
-// where it is nil there, or too large.
-func (s *Set) AmountBase(refund *event.Event) (event.Money, bool) {
-	v := s.convert.amount(s.fields, refund)
-	return event.Money(v.Num), v.Kind == KindMoney
+// InBase is an amount in the base currency, exactly what conditions see as
+// amount_base; false where there is no rate, or no money holds it.
+func (s *Set) InBase(m event.Money, currency event.Currency) (event.Money, bool) {
+	if currency == s.convert.base {
+		return m, true
+	}
+	r, ok := s.convert.rates[currency]
+	if !ok {
+		return 0, false
+	}
+	n, ok := r.of(int64(m))
+	return event.Money(n), ok
 }
 
 // amount is the event's amount in the base currency; nil where it has no rate.

@@ -230,7 +230,7 @@ func FuzzConfig(f *testing.F) {
 		f.Add(content, "REFUNDGUARD_KAFKA_SASL_0_PASSWORD=x")
 	}
 	f.Fuzz(func(t *testing.T, content []byte, variable string) {
-		if bytes.Contains(content, []byte("_file")) {
+		if bytes.Contains(content, []byte("file")) || strings.Contains(variable, "FILE") {
 			return // would open any file
 		}
 		path := filepath.Join(t.TempDir(), "fuzz.yaml")

@@ -165,7 +165,7 @@ func (e *Engine) reserveFor(transaction string, amount int64, currency event.Cur
 		*r = reserved{amount: amount, currency: currency}
 	case r.currency != currency:
 		r.mixed = true
-	case r.amount > math.MaxInt64-amount:
+	case amount > 0 && r.amount > math.MaxInt64-amount:
 		r.amount = math.MaxInt64
 	default:
 		r.amount += amount
@@ -182,6 +182,22 @@ func (e *Engine) Settle(it *Item, o event.Outcome) {
 	if o != event.Reject {
 		e.reserve(it)
 	}
+}
+
+// Release takes a refund out of the sum of its transaction: it was rejected after
+// all, or failed. The refund must have been reserved.
+func (e *Engine) Release(p Past) {
+	e.reserveFor(p.TransactionID, -int64(p.Amount), p.Currency, p.Seen)
+}
+
+// Knows reports whether a refund was applied, and its id isn't forgotten.
+func (e *Engine) Knows(refundID string) bool {
+	hash := xxh3.HashString(refundID)
+	_, _, ok := e.shards[e.owner(hash)].ids[e.refunds].peek(hash, refundID, func(value []byte) (content uint64, err error) {
+		content, _, _, err = decodeID(value, true)
+		return content, err
+	})
+	return ok
 }
 
 // Past is what is known of a refund that was decided before, and whose record

@@ -122,6 +122,8 @@ type Engine struct {
 	shed   bool
 	guards Guards
 
+	keepsExpired bool
+
 	tracking bool           // what changes is noted, for StartSave
 	nextID   int            // of a store
 	saved    map[int]bool   // ids of stores that are saved

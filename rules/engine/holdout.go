@@ -46,6 +46,7 @@ func (e *Engine) heldOut(wk *worker, it *Item, res *rules.Result) bool {
 	if wk.mac == nil || it.Degraded || it.Hold != "" || res.Cause != rules.CauseReview && res.Cause != rules.CauseReviewScore {
 		return false
 	}
-	amount, ok := e.set.AmountBase(&it.Event)
+	ev := &it.Event
+	amount, ok := e.set.InBase(event.Money(ev.Vals[e.slots.rfAmount].Num), event.Currency(ev.Vals[e.slots.rfCurrency].Num))
 	return ok && amount <= e.cfg.Holdout.MaxAmount && e.cfg.Holdout.takes(wk.mac, wk.sum[:], it.Event.ID())
 }

@@ -97,6 +97,11 @@ func (e *Engine) StartSave(now int64) *Save {
 	return sv
 }
 
+// KeepExpired has nothing expire, in what is saved or restored, while records of
+// different times are applied again side by side: a repeat of one may follow that
+// others are much later than.
+func (e *Engine) KeepExpired(on bool) { e.keepsExpired = on }
+
 // drops are the ranges of what has expired and of stores that are no longer
 // kept.
 func (e *Engine) drops(now int64) (ranges [][2][]byte) {

@@ -113,6 +113,9 @@ func (e *Engine) forgets(now int64) uint16 { return e.expired(e.refunds, now) }
 
 // expired is the first day of the ids of a stream that is still kept.
 func (e *Engine) expired(stream int, now int64) uint16 {
+	if e.keepsExpired {
+		return 0
+	}
 	keep := e.cfg.Dedup
 	switch stream {
 	case e.transactions:

@@ -93,7 +93,8 @@ type Status struct {
 	Status          string // received, in_review, approved, rejected, executed, failed, overdue
 	Reason          string
 	CustomerMessage string
-	ETA             int64 // Unix milliseconds; 0: none
+	CustomerNext    string // what the customer can do next; "" where there is nothing
+	ETA             int64  // Unix milliseconds; 0: none
 	At              int64
 }
 

@@ -9,6 +9,7 @@ func (s *Status) Append(dst []byte) []byte {
 	w.text("status", s.Status)
 	w.optional("reason", s.Reason)
 	w.optional("customer_message", s.CustomerMessage)
+	w.optional("customer_next", s.CustomerNext)
 	if s.ETA != 0 {
 		w.time("eta", s.ETA)
 	}
@@ -46,6 +47,8 @@ func (r *reader) status(s *Status) {
 			s.Reason = r.text()
 		case "customer_message":
 			s.CustomerMessage = r.text()
+		case "customer_next":
+			s.CustomerNext = r.text()
 		case "eta":
 			s.ETA = r.time()
 		case "at":

@@ -260,6 +260,13 @@ func (d *document) section(node ast.Node, shape reflect.Type, path string) (any,
 }
 
 func (d *document) table(node ast.Node, shape reflect.Type, path string) (any, bool) {
+	if _, one := scalarText(node); one && keysOf(shape) != nil {
+		m := map[string]any{}
+		for _, key := range keysOf(shape) {
+			d.set(m, key, node, placeOf(start(node)), shape.Elem(), join(path, key))
+		}
+		return m, true
+	}
 	entries, ok := d.entries(node, path, "names, each with its value")
 	if !ok {
 		return nil, false

@@ -112,6 +112,9 @@ func (e *environment) resolve(rest string, shape reflect.Type, tree any, path st
 			}
 		}
 	case table:
+		if rest == "" && keysOf(shape) != nil {
+			return nil, shape, true
+		}
 		for _, key := range e.keys(rest, tree, path) {
 			after, ok := cutName(rest, upper(key))
 			if !ok {
@@ -202,6 +205,9 @@ func (e *environment) apply(tree map[string]any, v variable) {
 			}
 			m[s.key] = value
 			e.loaded.origins[path] = "environment " + v.name
+			for _, key := range keysOf(v.shape) {
+				e.loaded.origins[join(path, key)] = e.loaded.origins[path]
+			}
 		case v.steps[i+1].item != nil:
 			items, _ := m[s.key].([]any)
 			index := v.steps[i+1].index
@@ -223,8 +229,19 @@ func (e *environment) apply(tree map[string]any, v variable) {
 }
 
 func (e *environment) parse(v variable, name string) (any, error) {
-	if kindOf(v.shape) == scalar {
+	switch kindOf(v.shape) {
+	case scalar:
 		return parseScalar(v.shape, name, v.text)
+	case table: // one value for all keys
+		m := map[string]any{}
+		for _, key := range keysOf(v.shape) {
+			value, err := parseScalar(v.shape.Elem(), name, v.text)
+			if err != nil {
+				return nil, err
+			}
+			m[key] = value
+		}
+		return m, nil
 	}
 	items := []any{}
 	for text := range strings.SplitSeq(v.text, ",") {

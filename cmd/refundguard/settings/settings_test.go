@@ -27,7 +27,13 @@ type sample struct {
 	Streams map[string]stream `koanf:"streams"`
 	Rates   map[string]string `koanf:"rates"`
 	Hidden  string            `koanf:"-"`
+	Levels  levels            `koanf:"levels"`
 }
+
+// levels can be written as one value.
+type levels map[string]int
+
+func (levels) Keys() []string { return []string{"low", "high"} }
 
 type Inner struct {
 	Dir   string        `koanf:"dir"`
@@ -195,6 +201,37 @@ func TestEnvironment(t *testing.T) {
 		if !check {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// One value in place of a table whose keys are known is that of all of them.
+func TestOneValueForATable(t *testing.T) {
+	for _, c := range []struct {
+		yaml    string
+		environ []string
+		want    levels
+		origin  string // of levels.low
+	}{
+		{"levels: 3", nil, levels{"low": 3, "high": 3}, "app.yaml:1"},
+		{"levels: {high: 3}", nil, levels{"low": 1, "high": 3}, "default"},
+		{"levels: null", nil, levels{"low": 1, "high": 2}, "default"},
+		{"levels: {high: 3}", []string{"APP_LEVELS=4"}, levels{"low": 4, "high": 4}, "environment APP_LEVELS"},
+		{"levels: 3", []string{"APP_LEVELS_HIGH=5", "APP_LEVELS=4"}, levels{"low": 4, "high": 5}, "environment APP_LEVELS"},
+	} {
+		s := defaults()
+		s.Levels = levels{"low": 1, "high": 2}
+		loaded, err := loader().Load(&s, "app.yaml", []byte(c.yaml), c.environ)
+		if err != nil || !reflect.DeepEqual(s.Levels, c.want) || loaded.Origin("levels.low") != c.origin {
+			t.Errorf("%s %v: %v, %v from %s; want %v from %s", c.yaml, c.environ, err, s.Levels, loaded.Origin("levels.low"), c.want, c.origin)
+		}
+	}
+	for yaml, want := range map[string]string{"levels: much": `levels.low: "much" is not a whole number`, "levels: [1]": "levels: wants names", "rates: 1": "rates: wants names"} {
+		if _, _, err := load(t, yaml); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", yaml, err)
+		}
+	}
+	if _, _, err := load(t, "", "APP_LEVELS=much"); err == nil || err.Error() != `APP_LEVELS: "much" is not a whole number` {
+		t.Error(err)
 	}
 }
 

@@ -44,6 +44,18 @@ func kindOf(t reflect.Type) kind {
 	return scalar
 }
 
+// keyed is a table whose keys are known. One value in its place is that of all
+// of them.
+type keyed interface{ Keys() []string }
+
+// keysOf are those of a keyed table; nil for any other type.
+func keysOf(t reflect.Type) []string {
+	if k, ok := reflect.Zero(t).Interface().(keyed); ok && kindOf(t) == table {
+		return k.Keys()
+	}
+	return nil
+}
+
 // field is one key of a section.
 type field struct {
 	name  string

@@ -1,0 +1,293 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline/cases"
+	"github.com/refundguard/refundguard/rules"
+	"github.com/refundguard/refundguard/rules/event"
+)
+
+// What happens to a refund after its decision: verdicts, the customer's answer,
+// the ledger's results, and time that passes. Records of these streams take their
+// turn in the order of their partition, once they are applied; one whose refund
+// isn't known waits until every refund of before it is decided. See package cases
+// for what follows from each.
+
+// lives is what a session has for that.
+type lives struct {
+	book   *cases.Book
+	policy policy
+
+	secondAbove event.Money // in the base currency; 0: one analyst is enough always
+
+	slots map[string]verdictSlots // by stream
+
+	// While recovering: cases whose refunds the state doesn't count yet.
+	unsettled map[string]bool
+}
+
+// verdictSlots are fields of reviews, confirmations and ledger_results; -1 where
+// a stream hasn't one.
+type verdictSlots struct {
+	refund, verdict, analyst, note, label int
+	confirmed                             int
+	status, amount, currency, err         int
+}
+
+// streams whose records happen to cases.
+const (
+	reviewsStream       = "reviews"
+	confirmationsStream = "confirmations"
+	resultsStream       = "ledger_results"
+)
+
+func newLives(s *session) lives {
+	l := lives{book: cases.New(nil), policy: policy{s}, slots: map[string]verdictSlots{}, unsettled: map[string]bool{}}
+	if above := s.cfg.Review.SecondAbove; above != "" {
+		l.secondAbove, _ = event.ParseMoney([]byte(above)) // checked by Validate
+	}
+	for _, name := range []string{reviewsStream, confirmationsStream, resultsStream} {
+		st := s.schema.Stream(name)
+		l.slots[name] = verdictSlots{
+			refund: st.Slot("refund_id"), verdict: st.Slot("verdict"), analyst: st.Slot("analyst"), note: st.Slot("note"), label: st.Slot("label"),
+			confirmed: st.Slot("confirmed"),
+			status:    st.Slot("status"), amount: st.Slot("amount"), currency: st.Slot("currency"), err: st.Slot("error"),
+		}
+	}
+	return l
+}
+
+// happens reports whether an input's records happen to cases. What only observes
+// has none that somebody would answer.
+func (s *session) happens(in *input) bool {
+	_, ok := s.lives.slots[in.stream.Name]
+	return ok && !s.cfg.Observe
+}
+
+// policy is the configuration's.
+type policy struct{ s *session }
+
+func (p policy) ReviewBy(severity rules.Severity, now int64) int64 {
+	return p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli()
+}
+
+func (p policy) PaidBy(method string, now int64) int64 {
+	if !p.s.hasResults() {
+		return 0
+	}
+	return p.s.etaFrom(method, time.UnixMilli(now)).UnixMilli()
+}
+
+func (p policy) OnDeadline(severity rules.Severity) cases.Kind {
+	switch p.s.cfg.Review.OnDeadline[severity.String()] {
+	case "approve":
+		return cases.Approve
+	case "reject":
+		return cases.Reject
+	}
+	return cases.Escalate
+}
+
+// NeedsTwo is also where there is no rate for the currency.
+func (p policy) NeedsTwo(c *cases.Case) bool {
+	above := p.s.lives.secondAbove
+	return above > 0 && (c.Base == 0 || c.Base > above)
+}
+
+// hasResults reports whether there is a ledger that tells what it did: without
+// one, nothing is late.
+func (s *session) hasResults() bool {
+	for _, in := range s.inputs {
+		if in.stream.Name == resultsStream {
+			return true
+		}
+	}
+	return false
+}
+
+// takeTurns has what waits happen, in the order of each partition, and time pass.
+// It reports whether there was anything.
+func (s *session) takeTurns(d *due, now time.Time) (some bool) {
+	for _, in := range s.inputs {
+		if in.gates || !in.decides {
+			continue
+		}
+		for _, p := range in.partitions {
+			for h := p.head(); h != nil && s.failed == nil && !s.epoch.full(); h = p.head() {
+				if h.decidable() && !s.happen(h, d, now) {
+					break
+				}
+				p.pop()
+				some = true
+			}
+		}
+	}
+	return s.timePasses(now) || some
+}
+
+// happen is one record's turn. It reports false if the record waits.
+func (s *session) happen(r *record, d *due, now time.Time) bool {
+	slots := s.lives.slots[r.part.in.stream.Name]
+	id := r.Event.Str(slots.refund)
+	c, err := s.lives.book.Get(id)
+	if err != nil {
+		s.failed = fmt.Errorf("the state on disk: %w", err)
+		return false
+	}
+	ev, named := s.eventOf(r, &slots, now)
+	if c == nil {
+		if ok, _ := d.of(r); !ok {
+			return false
+		}
+		s.unknownRefund(r, id, ev.Kind, now)
+		return true
+	}
+	ch, refused := cases.Step(c, ev, s.lives.policy)
+	if refused != nil {
+		s.refuse(r, &event.RecordError{Code: refused.Code, Field: "refund_id", Message: refused.Message}, rules.Medium, now)
+		return true
+	}
+	s.carryOut(c, &ch, named, now)
+	return true
+}
+
+// eventOf is what a record says, and its id.
+func (s *session) eventOf(r *record, at *verdictSlots, now time.Time) (ev cases.Event, id string) {
+	e := &r.Event
+	ev.Now = now.UnixMilli()
+	switch e.Stream.Name {
+	case reviewsStream:
+		ev.By, ev.Note = e.Str(at.analyst), e.Str(at.note)
+		ev.Kind = map[string]cases.Kind{"approve": cases.Approve, "reject": cases.Reject, "escalate": cases.Escalate}[e.Str(at.verdict)]
+	case confirmationsStream:
+		if ev.Kind = cases.Confirm; e.Vals[at.confirmed].Num == 0 {
+			ev.Kind = cases.Deny
+		}
+	case resultsStream:
+		ev.Note = e.Str(at.err)
+		if ev.Kind = cases.Execute; e.Str(at.status) == "failed" {
+			ev.Kind = cases.Fail
+		}
+		if e.Has(at.amount) {
+			ev.Amount = event.Money(e.Vals[at.amount].Num)
+		}
+		if e.Has(at.currency) {
+			ev.Currency = event.Currency(e.Vals[at.currency].Num)
+		}
+	}
+	return ev, e.ID()
+}
+
+// unknownRefund is for a record whose refund has no case: it was never asked for,
+// or before decide_from, or its case is forgotten.
+func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Time) {
+	known := s.engine.Knows(id)
+	switch {
+	case known && (k == cases.Confirm || k == cases.Deny || k == cases.Execute || k == cases.Fail):
+		return // of a time that nothing is kept of
+	case known:
+		s.refuse(r, &event.RecordError{Code: cases.CodeFinished, Field: "refund_id", Message: fmt.Sprintf("%s: refund %q was never in review, or was finished long ago", k, id)}, rules.Medium, now)
+		return
+	}
+	s.refuse(r, &event.RecordError{Code: cases.CodeUnknown, Field: "refund_id", Message: fmt.Sprintf("%s: refund %q was never asked for", k, id)}, rules.Medium, now)
+	if k == cases.Execute {
+		s.alert(&event.Alert{AlertID: event.AlertID("case", cases.AlertUnknown, id, r.Event.ID()), Rule: cases.AlertUnknown, Severity: rules.Critical.String(), RefundID: id,
+			Message: fmt.Sprintf("the ledger executed refund %s, which was never asked for", id), At: now.UnixMilli()})
+	}
+}
+
+// timePasses does what was to be done by now.
+func (s *session) timePasses(now time.Time) (some bool) {
+	for !s.epoch.full() && s.failed == nil {
+		id, ok := s.lives.book.Next(now.UnixMilli())
+		if !ok {
+			break
+		}
+		c, err := s.lives.book.Get(id)
+		if err != nil || c == nil {
+			s.failed = fmt.Errorf("the state on disk: the case of refund %q: %w", id, firstError(err, errNoCase))
+			break
+		}
+		named := fmt.Sprint(c.Due)
+		ch, refused := cases.Step(c, cases.Event{Kind: cases.TimePassed, Now: now.UnixMilli()}, s.lives.policy)
+		if refused != nil {
+			s.failed = fmt.Errorf("the case of refund %q: %w", id, refused)
+			break
+		}
+		s.carryOut(c, &ch, named, now)
+		some = true
+	}
+	return some
+}
+
+var errNoCase = errors.New("something waits for it, and it isn't there")
+
+// newCase is the case of a refund that was just decided.
+func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
+	ev, slots := &rec.Event, &s.slots
+	c := &cases.Case{
+		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
+		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent), Language: s.language(ev),
+		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
+		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
+		Occurred: rec.Sent, Received: rec.Received, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
+	}
+	c.Base, _ = s.set.InBase(c.Amount, c.Currency)
+	switch out.outcome {
+	case event.Approve:
+		c.State, c.Due, c.Reserved = cases.Approved, s.lives.policy.PaidBy(c.Method, now), true
+	case event.Review:
+		c.State, c.Due, c.Reserved, c.Severity = cases.InReview, out.deadline, true, out.severity
+		c.Request = &cases.Request{Key: rec.raw.Key, Value: rec.raw.Value}
+		for _, h := range rec.raw.Headers {
+			c.Request.Headers = append(c.Request.Headers, event.Header{Key: h.Key, Value: h.Value})
+		}
+	case event.Reject:
+		c.State = cases.Rejected
+	}
+	return c
+}
+
+// carryOut writes what follows from a change of a case, and keeps the case.
+func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now time.Time) {
+	at, key, e := now.UnixMilli(), []byte(c.RefundID), s.epoch
+	id := event.DecisionID(c.RefundID, c.Ordinal)
+	if ch.Outcome != 0 {
+		d := event.Decision{DecisionID: id, RefundID: c.RefundID, TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID,
+			Amount: c.Amount, Currency: c.Currency, Outcome: ch.Outcome, DecidedBy: ch.DecidedBy, Reason: ch.Reason, Ruleset: s.set.Version,
+			OccurredAt: c.Occurred, ReceivedAt: c.Received, DecidedAt: at, Source: c.Source}
+		e.add(&kgo.Record{Topic: s.topics.Decisions, Key: key, Value: d.Append(nil)})
+		s.metrics.decisions.WithLabelValues(ch.Outcome.String()).Inc()
+	}
+	if ch.Status {
+		e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: s.caseStatus(c, ch, now)})
+	}
+	if ch.Release {
+		e.add(s.approved(ch.Request, id))
+	}
+	if a := ch.Alert; a != nil {
+		s.alert(&event.Alert{AlertID: event.AlertID("case", a.Rule, c.RefundID, named), Rule: a.Rule, Severity: a.Severity.String(), RefundID: c.RefundID,
+			TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID, Outcome: ch.Outcome.String(),
+			Amount: c.Amount, Currency: c.Currency, Message: a.Message, At: at})
+	}
+	s.reserve(c, ch.Reserve)
+	s.balance.move(ch.From, c.State)
+	s.lives.book.Put(c)
+	e.add(s.caseRecord(c))
+}
+
+// reserve has the amount of a case count in refunded, or not.
+func (s *session) reserve(c *cases.Case, how int) {
+	p := pastOf(c)
+	switch how {
+	case 1:
+		s.engine.Reserve(p)
+	case -1:
+		s.engine.Release(p)
+	}
+}
