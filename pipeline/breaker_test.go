@@ -34,7 +34,16 @@ func (m *breakerModel) add(t int64, alone []string, controls int64) {
 	if bucket <= m.newest-breakerBuckets {
 		return
 	}
-	all, held := int64(0), map[string]int64{}
+	all, held := m.count()
+	for _, id := range alone {
+		if _, is := m.tripped[id]; !is && m.sources[id] != "" && all >= breakerFrom && held[id]*1_000_000 > m.limit*all {
+			m.tripped[id] = controls
+		}
+	}
+}
+
+func (m *breakerModel) count() (all int64, held map[string]int64) {
+	held = map[string]int64{}
 	for i, r := range m.refunds {
 		if r.bucket <= m.newest-breakerBuckets {
 			continue
@@ -46,11 +55,7 @@ func (m *breakerModel) add(t int64, alone []string, controls int64) {
 			}
 		}
 	}
-	for _, id := range alone {
-		if _, is := m.tripped[id]; !is && m.sources[id] != "" && all >= breakerFrom && held[id]*1_000_000 > m.limit*all {
-			m.tripped[id] = controls
-		}
-	}
+	return all, held
 }
 
 func (m *breakerModel) forget(rule string) {
@@ -162,7 +167,14 @@ func TestTheBreakerCountsAsTheModel(t *testing.T) {
 				controls++
 			}
 			var tripped, shadow []string
+			all, held := m.count()
+			if b.all.sum != all {
+				t.Fatalf("%d refunds are in the window, want %d", b.all.sum, all)
+			}
 			for r, h := range b.rules {
+				if h.sum != held[r.ID] {
+					t.Fatalf("%s holds %d, want %d", r.ID, h.sum, held[r.ID])
+				}
 				if h.trip != nil {
 					tripped = append(tripped, fmt.Sprint(r.ID, h.trip.Controls))
 				}
