@@ -63,6 +63,8 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 		s.reload(*s.nextRules)
 		s.nextRules = nil
 	}
+	s.takeControls()
+	s.putGuards()
 	s.commitWork.Go(func() {
 		start := time.Now()
 		err := s.commit(ctx, records, p)

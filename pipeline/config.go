@@ -17,6 +17,7 @@ type Config struct {
 	Rules    RulesConfig             `koanf:"rules"`
 	State    StateConfig             `koanf:"state"`
 	Limits   LimitsConfig            `koanf:"limits"`
+	Holdout  HoldoutConfig           `koanf:"holdout"`
 	Currency CurrencyConfig          `koanf:"currency"`
 	Alerts   AlertsConfig            `koanf:"alerts"`
 	Review   ReviewConfig            `koanf:"review"`
@@ -51,6 +52,7 @@ type Topics struct {
 	Labels      string `koanf:"labels"`
 	Cases       string `koanf:"cases"`
 	Progress    string `koanf:"progress"`
+	Controls    string `koanf:"controls"` // which is read, too
 }
 
 // all lists the topics with what they are called in the configuration.
@@ -63,17 +65,19 @@ func (t *Topics) all() []struct {
 		name *string
 	}{
 		{"approved", &t.Approved}, {"decisions", &t.Decisions}, {"status", &t.Status}, {"alerts", &t.Alerts},
-		{"dead_letters", &t.DeadLetters}, {"labels", &t.Labels}, {"cases", &t.Cases}, {"progress", &t.Progress},
+		{"dead_letters", &t.DeadLetters}, {"labels", &t.Labels}, {"cases", &t.Cases}, {"progress", &t.Progress}, {"controls", &t.Controls},
 	}
 }
 
 // Names returns the topics as they are written: with Observe, each has
-// "-observe" appended.
+// "-observe" appended; but the controls are those of the live deployment.
 func (c Config) Names() Topics {
 	t := c.Topics
 	if c.Observe {
 		for _, f := range t.all() {
-			*f.name += "-observe"
+			if f.name != &t.Controls {
+				*f.name += "-observe"
+			}
 		}
 	}
 	return t
@@ -120,6 +124,15 @@ type LimitsConfig struct {
 	MaxEventDelay  time.Duration `koanf:"max_event_delay"` // 0: off
 	OnDegraded     string        `koanf:"on_degraded"`     // review, decide
 	OnWarming      string        `koanf:"on_warming"`      // decide, review
+	MaxHoldShare   Share         `koanf:"max_hold_share"`  // that one rule may hold by itself: see breaker; 0: any
+}
+
+// HoldoutConfig says which refunds are approved although rules would hold them,
+// so that the rules' precision can be measured: see engine.Holdout.
+type HoldoutConfig struct {
+	Share     Share  `koanf:"share"`
+	MaxAmount string `koanf:"max_amount"` // a decimal, in the base currency
+	Key       string `koanf:"key"`        // "": derived from the transactional.id
 }
 
 // CurrencyConfig converts amounts for amount_base.
@@ -182,12 +195,12 @@ func DefaultConfig() Config {
 		Streams: map[string]StreamConfig{},
 		Topics: Topics{
 			Approved: "refunds-approved", Decisions: "refund-decisions", Status: "refund-status", Alerts: "alerts",
-			DeadLetters: "dead-letters", Labels: "refund-labels", Cases: "refundguard-cases", Progress: "refundguard-progress",
+			DeadLetters: "dead-letters", Labels: "refund-labels", Cases: "refundguard-cases", Progress: "refundguard-progress", Controls: "refundguard-controls",
 		},
 		Rules: RulesConfig{Dir: "rules", Reload: time.Second},
 		State: StateConfig{Retention: 400 * 24 * time.Hour, Dedup: 35 * 24 * time.Hour, Originals: 180 * 24 * time.Hour, ExactEvents: 16384, SaveInterval: 5 * time.Second,
 			CheckpointInterval: 10 * time.Minute, CheckpointKeep: 3},
-		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide"},
+		Limits:   LimitsConfig{MaxRecordBytes: 64 << 10, MaxFieldBytes: 4 << 10, MaxDepth: 16, OnDegraded: "review", OnWarming: "decide", MaxHoldShare: 20_0000},
 		Currency: CurrencyConfig{Base: "USD", Rates: map[string]string{}},
 		Review: ReviewConfig{MinutesPerCase: 5, SLA: map[string]time.Duration{
 			"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour},

@@ -38,6 +38,7 @@ type world struct {
 	cluster *kafkatest.Cluster
 	cfg     pipeline.Config
 	client  *kgo.Client
+	now     func() time.Time // nil: the clock
 }
 
 func newWorld(t *testing.T, partitions int32, rules string) *world {
@@ -71,23 +72,25 @@ type instance struct {
 	stop context.CancelFunc
 	done chan error
 
-	registry *prometheus.Registry // nil with world.start
+	registry *prometheus.Registry
 }
 
-func (w *world) new() *pipeline.Pipeline {
+func (w *world) new() (*pipeline.Pipeline, *prometheus.Registry) {
 	w.t.Helper()
+	registry := prometheus.NewRegistry()
 	p, err := pipeline.New(w.cfg, pipeline.Deps{
 		Options: []kgo.Opt{kgo.SeedBrokers(w.cluster.Brokers()...)}, TransactionalID: "refundguard", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Registerer: prometheus.NewRegistry()})
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Registerer: registry, Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return p
+	return p, registry
 }
 
 func (w *world) start() *instance {
 	w.t.Helper()
-	in := &instance{Pipeline: w.new(), t: w.t, done: make(chan error, 1)}
+	p, registry := w.new()
+	in := &instance{Pipeline: p, t: w.t, done: make(chan error, 1), registry: registry}
 	ctx, cancel := context.WithCancel(context.Background())
 	in.stop = cancel
 	go func() { in.done <- in.Run(ctx) }()

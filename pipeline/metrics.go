@@ -47,6 +47,11 @@ type metrics struct {
 	checkpointAt    prometheus.Gauge
 	checkpointSent  prometheus.Counter
 	checkpointBad   prometheus.Counter
+	holdouts        prometheus.Counter
+	snoozes         prometheus.Gauge
+	holds           prometheus.Gauge
+	controlsRefused prometheus.Counter
+	tripped         *prometheus.GaugeVec
 	rulesetInfo     *prometheus.GaugeVec
 	rulesetLoaded   prometheus.Gauge
 	refusedRuleset  prometheus.Gauge
@@ -101,19 +106,24 @@ func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
 		savePause: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_pause_seconds",
 			Help: "How long decisions waited for a piece of a save to be copied.", Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1}}),
-		savedAt:        gauge("refundguard_state_saved_timestamp_seconds", "Of which time the state on disk is; 0: there is none."),
-		savedBytes:     gauge("refundguard_state_disk_bytes", "Disk that the saved state takes."),
-		checkpointAt:   gauge("refundguard_state_checkpoint_timestamp_seconds", "Of which time the last checkpoint is that this process wrote or took; 0: there is none."),
-		checkpointSent: counter("refundguard_state_checkpoint_uploaded_bytes_total", "Bytes written to the bucket of checkpoints."),
-		checkpointBad:  counter("refundguard_state_checkpoint_failures_total", "Checkpoints that could not be written, and those that were refused at a start."),
-		rulesetInfo:    gauges("refundguard_ruleset_info", "1 for the running rule set.", "ruleset"),
-		rulesetLoaded:  gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
-		refusedRuleset: gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
+		savedAt:         gauge("refundguard_state_saved_timestamp_seconds", "Of which time the state on disk is; 0: there is none."),
+		savedBytes:      gauge("refundguard_state_disk_bytes", "Disk that the saved state takes."),
+		checkpointAt:    gauge("refundguard_state_checkpoint_timestamp_seconds", "Of which time the last checkpoint is that this process wrote or took; 0: there is none."),
+		checkpointSent:  counter("refundguard_state_checkpoint_uploaded_bytes_total", "Bytes written to the bucket of checkpoints."),
+		checkpointBad:   counter("refundguard_state_checkpoint_failures_total", "Checkpoints that could not be written, and those that were refused at a start."),
+		holdouts:        counter("refundguard_holdouts_total", "Refunds that were approved to measure the rules that would have held them."),
+		snoozes:         gauge("refundguard_snoozes", "Snoozes in force: rules whose hits on somebody decide nothing."),
+		holds:           gauge("refundguard_holds", "Holds in force: of everything, or of a merchant. What would be approved is reviewed."),
+		controlsRefused: counter("refundguard_controls_refused_total", "Records of the topic of controls that can't be read, and change nothing."),
+		tripped:         gauges("refundguard_breaker_tripped", "1 while a rule's breaker is tripped: by itself it held more than limits.max_hold_share.", "rule"),
+		rulesetInfo:     gauges("refundguard_ruleset_info", "1 for the running rule set.", "ruleset"),
+		rulesetLoaded:   gauge("refundguard_ruleset_loaded_timestamp_seconds", "When the running rule set was taken."),
+		refusedRuleset:  gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
 		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
-		m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
+		m.holdouts, m.snoozes, m.holds, m.controlsRefused, m.tripped, m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
 		m.decisions.WithLabelValues(o.String())
 	}
@@ -153,8 +163,11 @@ func (m *metrics) decided(rec *record, out *decided) {
 	if rec.Degraded {
 		m.degraded.Inc()
 	}
-	for _, r := range out.hits {
-		m.hits.WithLabelValues(r.ID, r.Mode.String()).Inc()
+	if out.holdout {
+		m.holdouts.Inc()
+	}
+	for _, h := range out.hits {
+		m.hits.WithLabelValues(h.rule, h.mode).Inc()
 	}
 	for _, id := range out.failed {
 		m.ruleErrors.WithLabelValues(id).Inc()

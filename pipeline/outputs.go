@@ -24,10 +24,15 @@ type decided struct {
 	deadline int64
 	reason   string
 	at       int64
-	hits     []*rules.Rule
-	failed   []string // rules
-	late     int64    // Kafka timestamp to decision, milliseconds
+	hits     []hitMode
+	alone    []*rules.Rule // see rules.Result
+	failed   []string      // rules
+	holdout  bool
+	late     int64 // Kafka timestamp to decision, milliseconds
 }
+
+// hitMode is how a rule hit.
+type hitMode struct{ rule, mode string }
 
 type encodedAlert struct {
 	id   string
@@ -37,7 +42,8 @@ type encodedAlert struct {
 // writer encodes decisions on one worker into large pieces of memory, which
 // live until their epoch is committed.
 type writer struct {
-	buf []byte
+	buf   []byte
+	alone []*rules.Rule // of what is being decided
 }
 
 const writerPiece = 256 << 10
@@ -70,7 +76,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	if len(decision) > s.room.decision {
 		decision = s.shortDecision(wr, d)
 	}
-	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, late: d.DecidedAt - rec.Received}
+	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, holdout: d.Holdout, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
 		At: d.DecidedAt}
 	switch d.Outcome {
@@ -84,12 +90,17 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	}
 	s.inform(&st, res.CustomerMessage, s.language(&rec.Event), d.Amount, d.Currency)
 	out.status = s.appendStatus(wr, &st, d.Outcome)
+	if len(res.Alone) > 0 {
+		from := len(wr.alone)
+		wr.alone = append(wr.alone, res.Alone...)
+		out.alone = wr.alone[from:]
+	}
 	for i, rule := range res.HitRules {
-		out.hits = append(out.hits, rule)
-		if !rule.Alerts(s.alertMin) {
+		hit := &d.Hits[i]
+		out.hits = append(out.hits, hitMode{hit.Rule, hit.Mode})
+		if hit.Mode != rules.Live.String() || !rule.Alerts(s.alertMin) {
 			continue
 		}
-		hit := &d.Hits[i]
 		a := event.Alert{AlertID: event.AlertID(d.DecisionID, hit.Rule), Rule: hit.Rule, Severity: hit.Severity, RefundID: d.RefundID,
 			TransactionID: d.TransactionID, CustomerID: d.CustomerID, MerchantID: d.MerchantID,
 			DeviceID: rec.Event.Str(s.slots.device), InstrumentID: rec.Event.Str(s.slots.instrument),

@@ -72,7 +72,7 @@ func (s *session) passPayments(d *due, now time.Time) bool {
 // evaluated is what a worker made of one transaction.
 type evaluated struct {
 	alerts []encodedAlert
-	hits   []*rules.Rule
+	hits   []hitMode
 	failed []string // rules
 }
 
@@ -90,8 +90,8 @@ func (s *session) evaluateDue(now time.Time) {
 		for _, a := range outs[i].alerts {
 			s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.id), Value: a.body})
 		}
-		for _, r := range outs[i].hits {
-			s.metrics.hits.WithLabelValues(r.ID, r.Mode.String()).Inc()
+		for _, h := range outs[i].hits {
+			s.metrics.hits.WithLabelValues(h.rule, h.mode).Inc()
 		}
 		for _, id := range outs[i].failed {
 			s.metrics.ruleErrors.WithLabelValues(id).Inc()
@@ -105,12 +105,12 @@ func (s *session) evaluateDue(now time.Time) {
 func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.Time) (out evaluated) {
 	ev, st := &rec.Event, rec.Event.Stream
 	text := func(field string) string { return ev.Str(st.Slot(field)) }
-	for i, rule := range res.HitRules {
-		out.hits = append(out.hits, rule)
-		if rule.Mode != rules.Live {
+	for i := range res.Hits {
+		hit := &res.Hits[i]
+		out.hits = append(out.hits, hitMode{hit.Rule, hit.Mode})
+		if hit.Mode != rules.Live.String() {
 			continue
 		}
-		hit := &res.Hits[i]
 		a := event.Alert{AlertID: paymentAlertID(ev.ID(), hit.Rule), Rule: hit.Rule, Severity: hit.Severity,
 			TransactionID: ev.ID(), CustomerID: text("customer_id"), MerchantID: text("merchant_id"),
 			DeviceID: text("device_id"), InstrumentID: text("instrument_id"),

@@ -8,6 +8,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	if cfg.Engine.Workers == 0 {
 		cfg.Engine.Workers = runtime.GOMAXPROCS(0)
 	}
+	cfg.Holdout.Key = cmp.Or(cfg.Holdout.Key, "holdout of "+deps.TransactionalID)
 	schema, err := cfg.Schema()
 	if err != nil {
 		return nil, err

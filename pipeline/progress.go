@@ -68,6 +68,9 @@ type progress struct {
 	SavedEpoch      int64            `json:"saved_epoch,omitempty"`  // the state on the writer's disk
 	SavedAt         int64            `json:"saved_at,omitempty"`     // likewise, Unix milliseconds
 	Streams         []streamProgress `json:"streams"`
+	Breaker         *breakerProgress `json:"breaker,omitempty"` // as the decisions up to here leave it
+
+	Controls *controlsProgress `json:"controls,omitempty"`
 
 	Outputs map[string]string `json:"outputs,omitempty"` // topic ids by name
 }
@@ -118,7 +121,7 @@ func (p *progress) stream(name string) *streamProgress {
 // snapshot is the progress as of now.
 func (s *session) snapshot(at int64) *progress {
 	p := &progress{Version: progressVersion, TransactionalID: s.txnID, ClusterID: s.clusterID, Writer: s.cfg.writer, Host: s.cfg.host, Epoch: s.epochs,
-		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, Moved: s.moved, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt, Outputs: s.outputs}
+		At: at, Ruleset: s.set.Version, Balance: s.balance, Began: s.began, Saved: s.kept, Lost: s.lost, LostRefunds: s.lostRefunds, Moved: s.moved, SavedEpoch: s.savedEpoch, SavedAt: s.savedAt, Outputs: s.outputs, Breaker: s.breaker.progress(), Controls: s.controlsProgress()}
 	for _, in := range s.inputs {
 		sp := streamProgress{Stream: in.stream.Name, Topic: in.stream.Topic, TopicID: hex.EncodeToString(in.topicID[:])}
 		sp.Decides = in.decides && in != s.refunds

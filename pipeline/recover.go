@@ -168,6 +168,11 @@ func (s *session) recover(ctx, work context.Context) error {
 		}
 	}
 	s.rejoined()
+	s.breaker.resume(last.Breaker)
+	if err := s.readControls(ctx, work, last.Controls); err != nil {
+		return err
+	}
+	s.putGuards()
 	s.tellLoss(s.cfg.now())
 	s.saved = time.Now()
 	s.metrics.leader.Set(1)

@@ -51,6 +51,8 @@ func (s *session) reload(r reload) {
 	s.metrics.refusedRuleset.Set(0)
 	s.engine.SetRules(r.set)
 	s.set = r.set
+	s.breaker.setRules(r.set)
+	s.guardsChanged = true
 	s.cfg.rules(r.set)
 	s.markRequired()
 	s.planFill(nil)

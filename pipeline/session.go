@@ -63,7 +63,7 @@ type session struct {
 	committing  bool
 	commitStart time.Time
 	commits     chan committed
-	commitWork  sync.WaitGroup // what sends to commits
+	commitWork  sync.WaitGroup // what sends to commits, and to controls
 	// why the epoch that is being committed isn't yet; nil: nothing failed
 	commitTrouble atomic.Pointer[error]
 	failed        error
@@ -95,6 +95,10 @@ type session struct {
 	kept                bool            // the state may hold more than the topics
 	missing             bool            // of refunds, the topic no longer holds what the state should
 	overload            overload
+	breaker             *breaker
+	controls            controls
+	guardsChanged       bool            // at the end of the epoch the engine is told
+	byTime              []int32         // what is being decided
 	follows             bool            // another instance works
 	savedEpoch, savedAt int64           // of the state on disk
 	lost                int64           // when state was lost that the topics no longer hold, Unix milliseconds; 0: never
@@ -152,6 +156,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	s.writers = make([]writer, cfg.Engine.Workers)
 	s.earlier.of = map[string]*record{}
 	s.engine = s.newEngine()
+	s.breaker = newBreaker(cfg.Limits.MaxHoldShare, set)
 	return s
 }
 
@@ -160,7 +165,7 @@ func (s *session) newEngine() *engine.Engine { return newEngine(s.cfg.Config, s.
 func newEngine(c Config, schema *event.Schema, set *rules.Set) *engine.Engine {
 	return engine.New(engine.Config{Schema: schema, Workers: c.Engine.Workers, ReadAhead: c.Engine.ReadAhead.Milliseconds(), ExactEvents: c.State.ExactEvents, Memory: c.State.Memory,
 		Retention: c.State.Retention.Milliseconds(), Originals: c.State.Originals.Milliseconds(), Dedup: c.State.Dedup.Milliseconds(),
-		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review"}, set)
+		HoldDegraded: c.Limits.OnDegraded == "review", HoldWarming: c.Limits.OnWarming == "review", Holdout: c.Holdout.engine()}, set)
 }
 
 // run recovers and then works until ctx ends or something fails. When ctx
@@ -226,6 +231,11 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.lookAround(work)
 		default:
 		}
+		select {
+		case records := <-s.controls.source(): // whatever else there is to do
+			s.controls.came = append(s.controls.came, records...)
+		default:
+		}
 		if moved && len(s.commits)+len(s.ends.answer)+len(s.reader.fail) == 0 && ctx.Err() == nil {
 			continue
 		}
@@ -242,6 +252,8 @@ func (s *session) loop(ctx, work context.Context) error {
 			s.learnEnds(a)
 		case r := <-s.cfg.reloads:
 			s.nextRules = &r // at the end of the epoch
+		case records := <-s.controls.source():
+			s.controls.came = append(s.controls.came, records...) // at the end of the epoch
 		case <-s.reader.wake:
 		case <-idle.C:
 		}
@@ -265,7 +277,7 @@ func (s *session) commitDue() bool {
 		return false
 	}
 	since := time.Since(s.commitStart)
-	return len(s.epoch.records) > 0 && since >= s.cfg.Engine.CommitInterval || since >= time.Second || s.nextRules != nil
+	return len(s.epoch.records) > 0 && since >= s.cfg.Engine.CommitInterval || since >= time.Second || s.nextRules != nil || len(s.controls.came) > 0
 }
 
 func (s *session) afterCommit(ctx context.Context, c committed) error {

@@ -139,7 +139,7 @@ const reasonTooLarge = "DECISION_TOO_LARGE"
 // approval is held then: nobody could see what it was founded on.
 func (s *session) shortDecision(wr *writer, d *event.Decision) []byte {
 	if d.Outcome == event.Approve {
-		d.Outcome, d.Reason = event.Review, reasonTooLarge
+		d.Outcome, d.Reason, d.Holdout = event.Review, reasonTooLarge, false
 	}
 	short := *d
 	short.Hits, short.Errors = slices.Clone(d.Hits), slices.Clone(d.Errors)

@@ -22,6 +22,8 @@ type Status struct {
 	SavedAt         time.Time      `json:"saved_at,omitzero"`
 	LostAt          time.Time      `json:"lost_at,omitzero"` // state was lost then, and refunds that need it are held
 	Ruleset         string         `json:"ruleset,omitempty"`
+	Tripped         []string       `json:"tripped,omitempty"` // rules whose breaker is
+	Holds           []string       `json:"holds,omitempty"`   // ids of those that were told of
 	Balance         Balance        `json:"balance"`
 	Streams         []StreamStatus `json:"streams"`
 }
@@ -80,6 +82,7 @@ func ReadStatus(ctx context.Context, cfg Config, transactionalID string, options
 	st.State, st.TransactionalID, st.ClusterID, st.Leader, st.Instance = Working, p.TransactionalID, p.ClusterID, p.Host, p.Writer.Instance
 	st.Epoch, st.CommittedAt, st.Ruleset, st.Balance = p.Epoch, at(p.At), p.Ruleset, p.Balance
 	st.SavedEpoch, st.SavedAt, st.LostAt = p.SavedEpoch, at(p.SavedAt), at(max(p.Lost, p.LostRefunds))
+	st.Tripped, st.Holds = p.guards()
 	switch {
 	case p.Left:
 		st.State = Stopped
@@ -94,6 +97,23 @@ func ReadStatus(ctx context.Context, cfg Config, transactionalID string, options
 		st.Streams = append(st.Streams, one)
 	}
 	return st, nil
+}
+
+// guards are the rules that are tripped, and the holds that were told of.
+func (p *progress) guards() (tripped, holds []string) {
+	if p.Breaker != nil {
+		for _, r := range p.Breaker.Rules {
+			if r.Tripped != nil {
+				tripped = append(tripped, r.Rule)
+			}
+		}
+	}
+	if p.Controls != nil {
+		for _, h := range p.Controls.Holds {
+			holds = append(holds, h.ID)
+		}
+	}
+	return tripped, holds
 }
 
 func (sp *streamProgress) status(ctx context.Context, adm *kadm.Client) (StreamStatus, error) {

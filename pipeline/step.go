@@ -174,12 +174,16 @@ func (s *session) decideDue(now time.Time) {
 		s.outs = make([]decided, len(s.dueRecs))
 	}
 	outs := s.outs[:len(s.dueRecs)]
+	for i := range s.writers {
+		s.writers[i].alone = s.writers[i].alone[:0]
+	}
 	s.engine.Decide(s.dueItem, func(w, i int, d *event.Decision, res *rules.Result) {
 		outs[i] = s.describe(w, s.dueRecs[i], d, res, now)
 	})
 	for i, r := range s.dueRecs {
 		s.enter(r, &outs[i])
 	}
+	s.countHolds(outs, now)
 	clear(outs)
 	clear(s.dueRecs)
 	clear(s.dueItem)

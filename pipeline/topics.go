@@ -114,10 +114,7 @@ func (s *session) awaitTopics(ctx context.Context, plans []topicPlan, names []st
 		if waiting == "" {
 			// A progress record in another partition would not be found
 			// again, and everything decided from the start.
-			if n := len(details[s.topics.Progress].Partitions); n != 1 {
-				return nil, fatalf("topic %s has %d partitions: the progress topic must have exactly 1. Name another as topics.progress", s.topics.Progress, n)
-			}
-			return details, nil
+			return details, firstError(onePartition(details, s.topics.Progress, "progress"), onePartition(details, s.topics.Controls, "controls"))
 		}
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("topic %s was created and is still unknown after 30 s", waiting)
@@ -148,6 +145,7 @@ func (s *session) outputTopics() []topicPlan {
 		{name: t.Decisions, config: kept}, {name: t.DeadLetters, config: kept}, {name: t.Labels, config: kept},
 		{name: t.Status, config: monthly}, {name: t.Alerts, config: monthly},
 		{name: t.Cases, config: compacted}, {name: t.Progress, partitions: 1, config: compacted},
+		{name: t.Controls, partitions: 1, config: compacted},
 	}
 	if !s.cfg.Observe {
 		plans = append(plans, topicPlan{name: t.Approved, config: kept})

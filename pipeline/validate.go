@@ -25,7 +25,7 @@ var severities = []string{"low", "medium", "high", "critical"}
 func (c Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, check := range []func(faultf){c.checkStreams, c.checkTimes, c.checkState, c.checkLimits, c.checkEngine, c.checkReview, c.checkMessages, c.checkMoney} {
+	for _, check := range []func(faultf){c.checkStreams, c.checkTimes, c.checkState, c.checkLimits, c.checkHoldout, c.checkEngine, c.checkReview, c.checkMessages, c.checkMoney} {
 		check(fault)
 	}
 	return errors.Join(errs...)
@@ -119,6 +119,15 @@ func (c Config) checkLimits(fault faultf) {
 	}
 	if !slices.Contains([]string{"review", "decide"}, c.Limits.OnWarming) {
 		fault("limits.on_warming is %q: write decide or review", c.Limits.OnWarming)
+	}
+}
+
+func (c Config) checkHoldout(fault faultf) {
+	switch most, err := event.ParseMoney([]byte(c.Holdout.MaxAmount)); {
+	case c.Holdout.MaxAmount == "" && c.Holdout.Share > 0:
+		fault("holdout.max_amount is missing: name the greatest amount, in %s, that may be let through to measure the rules", c.Currency.Base)
+	case c.Holdout.MaxAmount != "" && (err != nil || most <= 0):
+		fault("holdout.max_amount is %q: write an amount above 0 with at most 4 decimals, such as 50", c.Holdout.MaxAmount)
 	}
 }
 

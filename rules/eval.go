@@ -60,8 +60,11 @@ type Evaluator struct {
 	faults []string // by lookup: why its key could not be computed
 	faulty bool     // there is one
 	shed   bool
-	result Result
-	text   []byte
+	failed []*Rule // those that hold the refund by that
+
+	overrides *Overrides
+	result    Result
+	text      []byte
 }
 
 // NewEvaluator makes an evaluator of the set.
@@ -152,6 +155,7 @@ func (v *Evaluator) Run(hold bool) *Result {
 	}
 	r := &v.result
 	r.reset()
+	v.failed = v.failed[:0]
 	var t tally
 	for i, cond := range v.set.conds {
 		if v.shed && v.set.active[i].Mode == Shadow {
@@ -168,13 +172,16 @@ func (v *Evaluator) Run(hold bool) *Result {
 			if len(rule.Exceptions) > 0 && v.excepted(rule, &t) {
 				continue
 			}
-			t.hit(rule, len(r.Hits))
-			r.Hits = append(r.Hits, rule.hit())
+			hit := rule.hit()
+			if hit.Mode = v.mode(rule); hit.Mode == Live.String() {
+				t.hit(rule, len(r.Hits))
+			}
+			r.Hits = append(r.Hits, hit)
 			r.HitRules = append(r.HitRules, rule)
 		case (val.Kind == kindMissing || val.Kind == KindNil) && rule.OnMissing == MissingSkip:
 			r.Skipped = append(r.Skipped, rule.ID)
 		default:
-			t.failed(rule)
+			v.fail(rule, &t)
 			r.Errors = append(r.Errors, event.RuleError{Rule: rule.ID, Error: failureText(val)})
 		}
 	}
@@ -182,6 +189,9 @@ func (v *Evaluator) Run(hold bool) *Result {
 		v.frame.features[slot].show(&r.Features[i])
 	}
 	t.decide(v.set.Policy, hold, r)
+	if !hold {
+		v.findAlone(&t)
+	}
 	v.render(&t)
 	return r
 }
@@ -191,12 +201,21 @@ func (v *Evaluator) Run(hold bool) *Result {
 func (v *Evaluator) excepted(rule *Rule, t *tally) bool {
 	off, reason, fault := v.except(rule)
 	if fault != "" {
-		t.failed(rule)
+		v.fail(rule, t)
 		v.result.Errors = append(v.result.Errors, event.RuleError{Rule: rule.ID, Error: fault})
 	} else if off {
 		v.result.Excepted = append(v.result.Excepted, Excepted{Rule: rule.ID, Reason: reason})
 	}
 	return off
+}
+
+// fail notes that a rule failed; live, and unless it can only alert, that holds
+// the refund.
+func (v *Evaluator) fail(rule *Rule, t *tally) {
+	if !rule.AlertOnly() && v.mode(rule) == Live.String() {
+		t.failures++
+		v.failed = append(v.failed, rule)
+	}
 }
 
 func failureText(v Value) string {

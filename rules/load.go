@@ -2,6 +2,8 @@ package rules
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -112,7 +114,8 @@ func (d *draft) readFile(name string) {
 		d.errs = append(d.errs, &Error{File: shown, Message: "the file can't be read: " + err.Error()})
 		return
 	}
-	r := &reader{file: &file{name: shown, data: strings.TrimPrefix(string(data), "\ufeff")}}
+	sum := sha256.Sum256(data)
+	r := &reader{file: &file{name: shown, data: strings.TrimPrefix(string(data), "\ufeff"), source: hex.EncodeToString(sum[:8])}}
 	if i := controlCharacter(r.file.data); i >= 0 {
 		line, column, snippet := r.file.place(i)
 		r.errs = append(r.errs, &Error{File: shown, Line: line, Column: column, Snippet: strings.Map(printable, cmp.Or(snippet, "\r")),

@@ -35,7 +35,9 @@ type Result struct {
 	Reason          string   // of the first hit that decided, or the one of the greatest score; "" with CauseHold, whose reason the caller knows
 	CustomerMessage string   // likewise
 	Hits            []event.Hit
-	HitRules        []*Rule // the rule of each of Hits: see Rule.Alerts
+	HitRules        []*Rule  // the rule of each of Hits: see Rule.Alerts
+	Alone           []*Rule  // live rules without any one of which the refund would be approved
+	Controls        []string // of the snoozes that turned something off
 	Errors          []event.RuleError
 	Skipped         []string
 	Excepted        []Excepted
@@ -54,6 +56,7 @@ func (r *Result) reset() {
 	r.Hits, r.HitRules = r.Hits[:0], r.HitRules[:0]
 	r.Errors, r.Skipped = r.Errors[:0], r.Skipped[:0]
 	r.Excepted = r.Excepted[:0]
+	r.Alone, r.Controls = r.Alone[:0], r.Controls[:0]
 }
 
 // tally gathers what the live rules say. Hits are held as their index in
@@ -62,14 +65,14 @@ type tally struct {
 	reject, approve, review, scored int
 	score, most                     int64 // the sum, and the greatest: that of scored
 	severity                        Severity
-	failure                         bool
-	decider                         int // index of the hit that decided; -1: none
+
+	rejects, approves, reviews, failures int // how many
+
+	decider int // index of the hit that decided; -1: none
 }
 
+// hit takes the hit of a rule that acts live.
 func (t *tally) hit(r *Rule, index int) {
-	if r.Mode != Live {
-		return
-	}
 	first := func(at *int) {
 		if *at == 0 {
 			*at = index + 1
@@ -78,10 +81,13 @@ func (t *tally) hit(r *Rule, index int) {
 	switch r.Action {
 	case ActionReject:
 		first(&t.reject)
+		t.rejects++
 	case ActionApprove:
 		first(&t.approve)
+		t.approves++
 	case ActionReview:
 		first(&t.review)
+		t.reviews++
 	}
 	if r.Score > t.most {
 		t.most, t.scored = r.Score, index+1
@@ -90,18 +96,12 @@ func (t *tally) hit(r *Rule, index int) {
 	t.severity = max(t.severity, r.Severity)
 }
 
-func (t *tally) failed(r *Rule) {
-	if r.Mode == Live && !r.AlertOnly() {
-		t.failure = true
-	}
-}
-
 // decide applies the outcome table: the first line that applies.
 func (t *tally) decide(p *Policy, hold bool, r *Result) {
 	r.Score, r.Severity = t.score, t.severity
 	reached := func(at *int64) bool { return at != nil && t.score >= *at }
 	if p == nil {
-		p = &Policy{}
+		p = &noPolicy
 	}
 	set := func(o event.Outcome, c Cause, decider int) {
 		r.Outcome, r.Cause, t.decider = o, c, decider-1
@@ -111,7 +111,7 @@ func (t *tally) decide(p *Policy, hold bool, r *Result) {
 		set(event.Reject, CauseReject, t.reject)
 	case hold:
 		set(event.Review, CauseHold, 0)
-	case t.failure:
+	case t.failures > 0:
 		set(event.Review, CauseFailure, 0)
 		r.Reason = ReasonRuleFailed
 	case reached(p.RejectAt):

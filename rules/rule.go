@@ -104,6 +104,7 @@ type Rule struct {
 	Tags        []string
 	Owner       string
 	File        string
+	Source      string // names the content of its file
 	Line        int
 
 	cond            fn

@@ -45,7 +45,7 @@ var ruleKeys = []string{
 
 func (d *draft) readRule(r *reader, n ast.Node) {
 	rd := &ruleDraft{Rule: &Rule{
-		On: "refunds", Severity: Medium, OnMissing: MissingReview, OnTrip: TripKeep, Mode: Live, File: r.file.name, Line: yamltree.Start(n).Line,
+		On: "refunds", Severity: Medium, OnMissing: MissingReview, OnTrip: TripKeep, Mode: Live, File: r.file.name, Source: r.file.source, Line: yamltree.Start(n).Line,
 	}}
 	before := len(r.errs)
 	pairs := r.mapping(n, "a rule")

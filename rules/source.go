@@ -11,6 +11,8 @@ type file struct {
 	name string // as errors show it
 	data string
 
+	source string // names the content
+
 	starts []int // of the lines, once they were asked for
 	last   struct{ line, column, offset int }
 }

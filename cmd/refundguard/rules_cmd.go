@@ -26,7 +26,7 @@ func newRulesCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRulesCheckCmd(), newRulesTestCmd(), newRulesFmtCmd(), newRulesListCmd(), newRulesExplainCmd(),
-		newRulesSchemaCmd(), newRulesNewCmd(), newRulesStatsCmd())
+		newRulesSchemaCmd(), newRulesNewCmd(), newRulesStatsCmd(), newRulesResetCmd())
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,12 @@ func printStatus(cmd *cobra.Command, st *pipeline.Status, now time.Time) {
 	b := st.Balance
 	fmt.Fprintf(out, "%-13s %d read = %d approved + %d in review + %d rejected + %d dead-lettered + %d duplicates + %d history\n%-13s %s\n", "balance",
 		b.Read, b.Approved, b.InReview, b.Rejected, b.DeadLettered, b.Duplicates, b.History, "rules", st.Ruleset)
+	if len(st.Tripped) > 0 {
+		fmt.Fprintf(out, "%-13s %s: by itself each held more than limits.max_hold_share\n", "tripped", strings.Join(st.Tripped, ", "))
+	}
+	if len(st.Holds) > 0 {
+		fmt.Fprintf(out, "%-13s %s: see refundguard hold list\n", "on hold", strings.Join(st.Holds, ", "))
+	}
 	t := newTable(out, "stream", "topic", "partitions", "lag", "undecided", "most in")
 	for _, s := range st.Streams {
 		most := "-"

@@ -96,7 +96,19 @@ func (e *Engine) decide(w int, items []*Item, i int, asked bool, emit Emit) bool
 	if res.Outcome != event.Reject {
 		e.reserve(it)
 	}
+	controls := res.Controls
+	holdout := e.heldOut(wk, it, res)
+	if holdout {
+		res.Outcome, res.Reason, res.CustomerMessage = event.Approve, "", ""
+	}
+	if res.Outcome == event.Approve {
+		if controls = e.guards.holds(controls, it.Event.Str(e.slots.rfMerchant)); len(controls) > len(res.Controls) {
+			holdout = false
+			res.Outcome, res.Reason, res.CustomerMessage = event.Review, ReasonHold, ""
+		}
+	}
 	e.describe(wk, it, in.Original, res)
+	d.Holdout, d.Controls = holdout, controls
 	emit(w, i, d, res) // which may hold an approval, after all
 	if e.derived.any() {
 		wk.decided = append(wk.decided, derived{it, Decided{DecisionID: d.DecisionID, Outcome: d.Outcome, Score: d.Score, Hits: slices.Clone(res.Hits)}})

@@ -189,8 +189,8 @@ func (e *Engine) evaluate(w int, it *Item, emit func(*rules.Result)) {
 		// Only live hits are recorded anywhere (as alerts), and so can be told
 		// again after a restart.
 		var live []event.Hit
-		for i, r := range res.HitRules {
-			if r.Mode == rules.Live {
+		for i := range res.Hits {
+			if res.Hits[i].Mode == rules.Live.String() {
 				live = append(live, res.Hits[i])
 			}
 		}

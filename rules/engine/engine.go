@@ -12,6 +12,8 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"hash"
 	"math"
 	"sync"
 
@@ -97,6 +99,8 @@ type Config struct {
 	// Whether decisions over state that is incomplete, or over windows that are
 	// still filling, must not approve.
 	HoldDegraded, HoldWarming bool
+
+	Holdout Holdout
 }
 
 // Engine holds the state. Its methods are called by one goroutine at a time.
@@ -114,8 +118,9 @@ type Engine struct {
 	received int64 // greatest Kafka timestamp applied
 	earliest int64 // smallest
 
-	loss Loss
-	shed bool
+	loss   Loss
+	shed   bool
+	guards Guards
 
 	keepsExpired bool
 
@@ -169,6 +174,8 @@ type worker struct {
 	decision event.Decision
 	shown    event.Original
 	distinct window.Scratch
+	mac      hash.Hash // of Holdout; nil: there is none
+	sum      [sha256.Size]byte
 }
 
 // op is one insertion into a series, routed to the shard of its key.
@@ -197,7 +204,7 @@ func New(cfg Config, set *rules.Set) *Engine {
 	}
 	for range cfg.Workers {
 		e.shards = append(e.shards, e.newShard())
-		e.workers = append(e.workers, &worker{out: make([][]op, cfg.Workers),
+		e.workers = append(e.workers, &worker{out: make([][]op, cfg.Workers), mac: cfg.Holdout.newMAC(),
 			original: event.Event{Vals: make([]event.Value, 0, event.MaxFields)}, values: make([]int64, event.MaxFields)})
 	}
 	for range cfg.Workers - 1 {

@@ -123,6 +123,7 @@ func (e *Engine) SetRules(set *rules.Set) {
 		for i := range e.plans {
 			if w.evals[i] = nil; e.plans[i].set != nil {
 				w.evals[i] = e.plans[i].set.NewEvaluator()
+				w.evals[i].Override(e.guards.Overrides)
 			}
 			w.found[i] = make([]found, len(e.plans[i].finds))
 			w.selected[i] = make([]selected, len(e.plans[i].spans))

@@ -26,12 +26,13 @@ type Decision struct {
 	Degraded      bool
 	Holdout       bool
 	Warming       []string // canonical texts of expressions that are still filling
+	Controls      []string // ids of what somebody put in force, and what changed this decision
 }
 
 // Hit is one rule that hit.
 type Hit struct {
 	Rule     string `json:"rule"`
-	Mode     string `json:"mode"`             // live, shadow
+	Mode     string `json:"mode"`             // live, shadow, snoozed
 	Action   string `json:"action,omitempty"` // approve, review, reject, alert; "" for a rule with only a score
 	Score    int64  `json:"score"`
 	Severity string `json:"severity"`

@@ -4,8 +4,8 @@ import "strconv"
 
 // Append writes d as one JSON object, the value of a record of
 // refund-decisions. Times are written in UTC with milliseconds; what is missing
-// is null; degraded, holdout, warming and reason are there only where they
-// apply. It allocates nothing but what dst grows by.
+// is null; degraded, holdout, warming, controls and reason are there only where
+// they apply. It allocates nothing but what dst grows by.
 func (d *Decision) Append(dst []byte) []byte {
 	w := writer{buf: dst}
 	w.open('{')
@@ -39,6 +39,9 @@ func (d *Decision) Append(dst []byte) []byte {
 	w.flag("holdout", d.Holdout)
 	if len(d.Warming) > 0 {
 		w.texts("warming", d.Warming)
+	}
+	if len(d.Controls) > 0 {
+		w.texts("controls", d.Controls)
 	}
 	w.close('}')
 	return w.buf

@@ -72,6 +72,8 @@ func (r *reader) decision(d *Decision) {
 			d.Holdout = r.bool()
 		case "warming":
 			d.Warming = r.texts()
+		case "controls":
+			d.Controls = r.texts()
 		default:
 			r.skip()
 		}

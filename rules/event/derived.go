@@ -15,7 +15,7 @@ func Hits(refunds *Stream) *Stream {
 			required(id("hit_id", "identity of the hit")),
 			required(id("rule", "the rule's id")),
 			required(strict(enum("severity", "the rule's severity", "low", "medium", "high", "critical"))),
-			required(strict(enum("mode", "whether the rule acts", "live", "shadow"))),
+			required(strict(enum("mode", "whether the rule acts", "live", "shadow", "snoozed"))),
 			required(occurredAt("when the refund was asked for, or the payment made")),
 		},
 	}

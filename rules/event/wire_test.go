@@ -38,7 +38,7 @@ func TestGolden(t *testing.T) {
 			Outcome: event.Approve, DecidedBy: "engine", Ruleset: "sha256:0", Source: event.Source{Topic: "refunds"}},
 		"decision_marked": &event.Decision{DecisionID: event.DecisionID("r", 1), RefundID: "r", Amount: 1, Currency: jpy,
 			Outcome: event.Reject, DecidedBy: "analyst:ann", Reason: "EVENT_IN_FUTURE", Degraded: true, Holdout: true,
-			Warming: []string{`refunds.by(customer_id).ever().count()`}, Ruleset: "sha256:0", Source: event.Source{Topic: "refunds"}},
+			Warming: []string{`refunds.by(customer_id).ever().count()`}, Controls: []string{"hold", "snooze-0123456789ab"}, Ruleset: "sha256:0", Source: event.Source{Topic: "refunds"}},
 		"status":      exampleStatus(),
 		"status_bare": &event.Status{RefundID: "ref_1", Status: "received", At: 1},
 		"alert":       exampleAlert(t),
@@ -115,7 +115,7 @@ func drawDecision(t *rapid.T) *event.Decision {
 		DecidedBy: text("by"), Reason: text("reason"), Score: rapid.Int64().Draw(t, "score"), Skipped: texts("skipped"), Ruleset: text("ruleset"),
 		OccurredAt: at.Draw(t, "occurred"), ReceivedAt: at.Draw(t, "received"), DecidedAt: at.Draw(t, "decided"),
 		Source:   event.Source{Topic: text("topic"), Partition: rapid.Int32().Draw(t, "partition"), Offset: rapid.Int64().Draw(t, "offset")},
-		Degraded: rapid.Bool().Draw(t, "degraded"), Holdout: rapid.Bool().Draw(t, "holdout"), Warming: texts("warming"),
+		Degraded: rapid.Bool().Draw(t, "degraded"), Holdout: rapid.Bool().Draw(t, "holdout"), Warming: texts("warming"), Controls: texts("controls"),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "hits") {
 		d.Hits = append(d.Hits, event.Hit{Rule: text("rule"), Mode: text("mode"), Action: text("action"), Score: rapid.Int64().Draw(t, "score"),

@@ -161,7 +161,7 @@ func secret(name string) bool {
 	if strings.HasSuffix(name, "_file") {
 		return false
 	}
-	for _, word := range []string{"password", "secret", "secrets", "token"} {
+	for _, word := range []string{"password", "secret", "secrets", "token", "key"} {
 		if name == word || strings.HasSuffix(name, "_"+word) {
 			return true
 		}
