@@ -152,6 +152,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 		s.refuse(r, &event.RecordError{Code: refused.Code, Field: "refund_id", Message: refused.Message}, rules.Medium, now)
 		return true
 	}
+	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
 }
@@ -270,7 +271,9 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 	if ch.Release {
 		e.add(s.approved(ch.Request, id))
 	}
+	s.metrics.verdicts.WithLabelValues(ch.Kind.String()).Inc()
 	if a := ch.Alert; a != nil {
+		s.metrics.anomalies.WithLabelValues(a.Rule).Inc()
 		s.alert(&event.Alert{AlertID: event.AlertID("case", a.Rule, c.RefundID, named), Rule: a.Rule, Severity: a.Severity.String(), RefundID: c.RefundID,
 			TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID, Outcome: ch.Outcome.String(),
 			Amount: c.Amount, Currency: c.Currency, Message: a.Message, At: at})

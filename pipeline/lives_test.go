@@ -153,7 +153,7 @@ func TestVerdictsAndResults(t *testing.T) {
 	r.verdict("v2", "held", "approve", "bob")
 	r.verdict("v3", "held", "reject", "bob")
 	r.verdict("v4", "ended", "escalate", "bob")
-	r.verdict("v5", "ended", "reject", "bob")
+	r.send("reviews", 0, fields{"review_id": "v5", "refund_id": "ended", "verdict": "reject", "analyst": "bob", "label": "fraud", "occurred_at": r.at()})
 	r.verdict("v6", "ended", "approve", "bob")
 	r.verdict("v7", "large", "approve", "carl")
 	r.verdict("v8", "large", "approve", "bob")
@@ -170,6 +170,11 @@ func TestVerdictsAndResults(t *testing.T) {
 	r.result("l4", "held", "executed", "100")
 	r.result("l5", "small", "failed", "")
 	r.result("l6", "large", "executed", "600")
+	for range 2 {
+		back := tx("t1", "ann", "2000", 0)
+		back["status"] = "charged_back"
+		r.send("transactions", 0, back)
+	}
 	r.drained()
 	if err := in.end(); err != nil {
 		t.Fatal(err)
@@ -205,6 +210,17 @@ func TestVerdictsAndResults(t *testing.T) {
 	}
 	if b := in.Balance(); b.Read != 6 || b.Approved != 3 || b.Rejected != 2 || b.InReview != 1 {
 		t.Errorf("%+v", b)
+	}
+	labels := map[string]string{}
+	for _, rec := range r.read("refund-labels") {
+		l, err := event.ParseLabel(rec.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		labels[l.RefundID+l.TransactionID] += l.Label + " " + l.Source + " " + l.By
+	}
+	if want := map[string]string{"ended": "fraud analyst bob", "denied": "fraud customer ann", "small": "fraud customer ann", "t1": "fraud chargeback "}; !maps.Equal(labels, want) {
+		t.Errorf("labels: %v, want %v", labels, want)
 	}
 	// What was rejected or failed is given back, what was paid counts.
 	in = r.run()

@@ -41,6 +41,11 @@ type metrics struct {
 	stateEvents     prometheus.Gauge
 	stateBytes      prometheus.Gauge
 	saves           prometheus.Histogram
+	reviews         *prometheus.GaugeVec // by severity
+	reviewAge       *prometheus.GaugeVec // likewise
+	openCases       prometheus.Gauge
+	verdicts        *prometheus.CounterVec // what happened to cases, by kind
+	anomalies       *prometheus.CounterVec // alerts of cases, by rule
 	savePause       prometheus.Histogram
 	savedAt         prometheus.Gauge
 	savedBytes      prometheus.Gauge
@@ -102,6 +107,11 @@ func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 		stateCold:      gauge("refundguard_state_cold_keys", "Those of them that are on disk only, and come back when they are asked for."),
 		stateEvents:    gauge("refundguard_state_events", "Events in windows, of keys in memory."),
 		stateBytes:     gauge("refundguard_state_bytes", "Memory of the keyed state."),
+		reviews:        gauges("refundguard_reviews_waiting", "Refunds in review.", "severity"),
+		reviewAge:      gauges("refundguard_reviews_oldest_seconds", "How long the refund in review that has waited for longest has.", "severity"),
+		openCases:      gauge("refundguard_cases_open", "Refunds of which something is waited for: a verdict, or the ledger's result."),
+		verdicts:       counters("refundguard_case_events_total", "What happened to refunds after their decision: verdicts, deadlines, answers, results.", "kind"),
+		anomalies:      counters("refundguard_case_alerts_total", "Alerts of what happened to refunds after their decision, such as a passed deadline or a payment without an approval.", "rule"),
 		saves: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_seconds",
 			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
 		savePause: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_pause_seconds",
@@ -121,7 +131,7 @@ func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 		refusedRuleset:  gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
-		m.commits, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
+		m.commits, m.reviews, m.reviewAge, m.openCases, m.verdicts, m.anomalies, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
 		m.holdouts, m.snoozes, m.holds, m.controlsRefused, m.tripped, m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
@@ -190,6 +200,16 @@ func (m *metrics) observe(s *session) {
 		m.lag.WithLabelValues(in.stream.Name).Set(float64(lag))
 	}
 	m.waiting.Set(float64(waiting))
+	m.openCases.Set(float64(s.lives.book.Open()))
+	for severity := rules.Low; severity <= rules.Critical; severity++ {
+		n, since := s.lives.book.Waiting(severity)
+		age := 0.
+		if n > 0 {
+			age = max(0, float64(s.cfg.now().UnixMilli()-since)/1000)
+		}
+		m.reviews.WithLabelValues(severity.String()).Set(float64(n))
+		m.reviewAge.WithLabelValues(severity.String()).Set(age)
+	}
 	st := s.engine.Stats()
 	m.stateKeys.Set(float64(st.Keys))
 	m.stateCold.Set(float64(st.Cold))

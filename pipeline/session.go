@@ -31,6 +31,7 @@ type session struct {
 	txnID   string
 	slots   struct {
 		transaction, customer, merchant, amount, currency, method, device, instrument, agent, language int
+		txStatus                                                                                       int
 	}
 	lives    lives
 	etas     map[string]calendar.Span
@@ -149,6 +150,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	sl := &s.slots
 	sl.transaction, sl.customer, sl.merchant, sl.amount, sl.currency = rf.Slot("transaction_id"), rf.Slot("customer_id"), rf.Slot("merchant_id"), rf.Slot("amount"), rf.Slot("currency")
 	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
+	sl.txStatus = schema.Stream("transactions").Slot("status")
 	if sl.language = -1; cfg.Messages.LanguageField != "" {
 		sl.language = rf.Slot(cfg.Messages.LanguageField)
 	}

@@ -106,6 +106,8 @@ func (s *session) applyChunk() {
 			s.refuse(r, conflict(r), rules.Medium, now)
 		case r.Fate == engine.Duplicate:
 			s.metrics.duplicates.WithLabelValues(r.part.in.stream.Name).Inc()
+		case r.part.in == s.payments:
+			s.labelPayment(r)
 		}
 	}
 	s.metrics.applied.Add(float64(len(s.chunk)))

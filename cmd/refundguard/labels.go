@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -86,7 +87,7 @@ func printLabels(cmd *cobra.Command, records []*kgo.Record, refund string) {
 	var counts *event.Label
 	for _, r := range records {
 		l, _ := event.ParseLabel(r.Value)
-		t.AppendRow([]any{shortTime(time.UnixMilli(l.At)), l.RefundID, l.Label, l.Source, l.By, l.Weight, l.Reason, cut(l.Note, 40), l.LabelID})
+		t.AppendRow([]any{shortTime(time.UnixMilli(l.At)), cmp.Or(l.RefundID, "of "+l.TransactionID), l.Label, l.Source, l.By, l.Weight, l.Reason, cut(l.Note, 40), l.LabelID})
 		if counts == nil || l.Outranks(counts) {
 			counts = l
 		}

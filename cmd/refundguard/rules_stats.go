@@ -149,6 +149,7 @@ func parseDayOrTime(text string) (time.Time, error) {
 // read takes the decisions and the labels. An observing instance's decisions are
 // measured by the live one's labels too.
 func (m *measurement) read(cmd *cobra.Command, c config, options []kgo.Opt) error {
+	transactions := map[string][]*event.Label{} // labels of theirs: of all refunds of one
 	labels := []string{c.Pipeline.Names().Labels}
 	if live := c.Pipeline.Topics.Labels; live != labels[0] {
 		labels = append(labels, live)
@@ -156,7 +157,11 @@ func (m *measurement) read(cmd *cobra.Command, c config, options []kgo.Opt) erro
 	for _, topic := range labels {
 		if err := m.topic(cmd, options, topic, time.Time{}, func(value []byte) error {
 			l, err := event.ParseLabel(value)
-			if err == nil {
+			switch {
+			case err != nil:
+			case l.RefundID == "":
+				transactions[l.TransactionID] = append(transactions[l.TransactionID], l)
+			default:
 				m.acc.Label(l)
 			}
 			return err
@@ -172,6 +177,9 @@ func (m *measurement) read(cmd *cobra.Command, c config, options []kgo.Opt) erro
 		d, err := event.ParseDecision(value)
 		if err == nil {
 			m.acc.Decision(d)
+			for _, l := range transactions[d.TransactionID] {
+				m.acc.Label(l.Of(d.RefundID))
+			}
 		}
 		return err
 	})

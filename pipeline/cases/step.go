@@ -48,6 +48,7 @@ type Policy interface {
 
 // Change is what follows. The case is changed already.
 type Change struct {
+	Kind      Kind
 	From      State
 	Outcome   event.Outcome // of a new decision; 0: there is none
 	DecidedBy string
@@ -128,7 +129,7 @@ var transitions = map[State]map[Kind]transition{
 
 // Step has something happen to a case. A refusal leaves it as it was.
 func Step(c *Case, ev Event, p Policy) (ch Change, refused *Refusal) {
-	ch.From = c.State
+	ch.Kind, ch.From = ev.Kind, c.State
 	t := transitions[c.State][ev.Kind]
 	if t == nil {
 		return Change{}, refuse(c, ev.Kind)

@@ -16,17 +16,25 @@ const (
 	LabelByImport     = "import"     // a file
 )
 
+// Of is l as a label of one refund of its transaction.
+func (l *Label) Of(refundID string) *Label {
+	of := *l
+	of.RefundID = refundID
+	return &of
+}
+
 // Label is one record of refund-labels: somebody knows what a refund was.
 type Label struct {
-	LabelID  string // a function of the source and what the label comes from
-	RefundID string
-	Label    string // LabelFraud, LabelLegit
-	Source   string // LabelByAnalyst, …
-	By       string // who, e.g. the analyst; "" when nobody says
-	At       int64  // when it was known, Unix milliseconds
-	Weight   int64  // above 0: of two labels of a refund the heavier counts
-	Reason   string // a stable code; "" when there is none
-	Note     string
+	LabelID       string // a function of the source and what the label comes from
+	RefundID      string // "": it is of all refunds of a transaction
+	TransactionID string
+	Label         string // LabelFraud, LabelLegit
+	Source        string // LabelByAnalyst, …
+	By            string // who, e.g. the analyst; "" when nobody says
+	At            int64  // when it was known, Unix milliseconds
+	Weight        int64  // above 0: of two labels of a refund the heavier counts
+	Reason        string // a stable code; "" when there is none
+	Note          string
 }
 
 // LabelWeight is the weight of trust of a source, 0 for one that isn't known.
@@ -61,7 +69,8 @@ func (l *Label) Append(dst []byte) []byte {
 	w := writer{buf: dst}
 	w.open('{')
 	w.text("label_id", l.LabelID)
-	w.text("refund_id", l.RefundID)
+	w.optional("refund_id", l.RefundID)
+	w.optional("transaction_id", l.TransactionID)
 	w.text("label", l.Label)
 	w.text("source", l.Source)
 	w.optional("by", l.By)
@@ -81,7 +90,7 @@ func ParseLabel(data []byte) (*Label, error) {
 	err := parse(data, "a label", func(r *reader) {
 		r.label(l)
 		r.require("label_id", l.LabelID != "")
-		r.require("refund_id", l.RefundID != "")
+		r.require("refund_id", l.RefundID != "" || l.TransactionID != "")
 		r.require("label", l.Label != "")
 		r.require("source", l.Source != "")
 		r.require("at", l.At != 0)
@@ -104,6 +113,8 @@ func (r *reader) label(l *Label) {
 			l.LabelID = r.text()
 		case "refund_id":
 			l.RefundID = r.text()
+		case "transaction_id":
+			l.TransactionID = r.text()
 		case "label":
 			l.Label = r.text()
 			if l.Label != LabelFraud && l.Label != LabelLegit && l.Label != "" {

@@ -39,12 +39,13 @@ func TestGolden(t *testing.T) {
 		"decision_marked": &event.Decision{DecisionID: event.DecisionID("r", 1), RefundID: "r", Amount: 1, Currency: jpy,
 			Outcome: event.Reject, DecidedBy: "analyst:ann", Reason: "EVENT_IN_FUTURE", Degraded: true, Holdout: true,
 			Warming: []string{`refunds.by(customer_id).ever().count()`}, Controls: []string{"hold", "snooze-0123456789ab"}, Ruleset: "sha256:0", Source: event.Source{Topic: "refunds"}},
-		"status":      exampleStatus(),
-		"status_bare": &event.Status{RefundID: "ref_1", Status: "received", At: 1},
-		"alert":       exampleAlert(t),
-		"alert_bare":  &event.Alert{AlertID: event.AlertID("x"), Rule: "DUPLICATE_CONFLICT", Severity: "critical", At: -1},
-		"label":       exampleLabel(),
-		"label_bare":  &event.Label{LabelID: "l", RefundID: "r", Label: event.LabelLegit, Source: event.LabelByAnalyst, At: 1, Weight: 10},
+		"status":            exampleStatus(),
+		"status_bare":       &event.Status{RefundID: "ref_1", Status: "received", At: 1},
+		"alert":             exampleAlert(t),
+		"alert_bare":        &event.Alert{AlertID: event.AlertID("x"), Rule: "DUPLICATE_CONFLICT", Severity: "critical", At: -1},
+		"label":             exampleLabel(),
+		"label_transaction": &event.Label{LabelID: "l", TransactionID: "t", Label: event.LabelFraud, Source: event.LabelByChargeback, At: 1, Weight: 40},
+		"label_bare":        &event.Label{LabelID: "l", RefundID: "r", Label: event.LabelLegit, Source: event.LabelByAnalyst, At: 1, Weight: 10},
 	} {
 		golden(t, "testdata/"+name+".json", append(record.Append(nil), '\n'))
 	}
