@@ -233,21 +233,28 @@ func sameHeaders(a, b []kgo.RecordHeader) bool {
 	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && sameBytes(x.Value, y.Value) })
 }
 
-// checkCases wants one open case for each refund in review, with the request.
+// checkCases wants one case for each refund, in the state of its decision, and
+// the request of each that is in review.
 func (c *Comparison) checkCases() {
-	open := make(map[string][]byte)
+	states := map[string]string{"approve": "approved", "review": "in_review", "reject": "rejected"}
+	all := make(map[string]*kgo.Record)
 	for _, r := range c.topics.ReadCommitted("refundguard-cases") {
-		open[string(r.Key)] = r.Value
+		all[string(r.Key)] = r
 	}
 	for refund, d := range c.Decisions {
-		request, held := open[refund]
-		if held != (d.Outcome == "review") || held && !bytes.Equal(request, c.inputs[d.Source].Value) {
-			c.Errorf("refund %s is %s; its open case is %q", refund, d.Outcome, request)
+		r := all[refund]
+		switch {
+		case r == nil:
+			c.Errorf("refund %s is %s, and has no case", refund, d.Outcome)
+		case headerOf(r, "refundguard-state") != states[d.Outcome]:
+			c.Errorf("refund %s is %s; its case is %s", refund, d.Outcome, headerOf(r, "refundguard-state"))
+		case d.Outcome == "review" && !bytes.Equal(r.Value, c.inputs[d.Source].Value):
+			c.Errorf("refund %s is held; its case has %q", refund, r.Value)
 		}
-		delete(open, refund)
+		delete(all, refund)
 	}
-	if len(open) > 0 {
-		c.Errorf("%d cases of no refund", len(open))
+	if len(all) > 0 {
+		c.Errorf("%d cases of no refund", len(all))
 	}
 }
 
