@@ -236,7 +236,7 @@ func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent), Language: s.language(ev),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
-		Occurred: rec.Sent, Received: rec.Received, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
+		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
 	}
 	c.Base, _ = s.set.InBase(c.Amount, c.Currency)
 	switch out.outcome {
@@ -279,7 +279,9 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 			Amount: c.Amount, Currency: c.Currency, Message: a.Message, At: at})
 	}
 	s.reserve(c, ch.Reserve)
-	s.balance.move(ch.From, c.State)
+	if c.Opened >= s.moved { // else another cluster's balance has it
+		s.balance.move(ch.From, c.State)
+	}
 	s.lives.book.Put(c)
 	e.add(s.caseRecord(c))
 }

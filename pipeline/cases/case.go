@@ -53,6 +53,7 @@ type Case struct {
 	Source        event.Source
 	Occurred      int64
 	Received      int64
+	Opened        int64 // when it was decided first
 
 	State    State
 	Severity rules.Severity // of the review; 0 where there never was one

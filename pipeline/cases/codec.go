@@ -63,7 +63,7 @@ func (c *Case) texts() []*string {
 }
 
 func (c *Case) numbers() []*int64 {
-	return []*int64{(*int64)(&c.Amount), (*int64)(&c.Base), &c.Source.Offset, &c.Occurred, &c.Received, &c.Since, &c.Due}
+	return []*int64{(*int64)(&c.Amount), (*int64)(&c.Base), &c.Source.Offset, &c.Occurred, &c.Received, &c.Opened, &c.Since, &c.Due}
 }
 
 func appendBytes[T string | []byte](dst []byte, s T) []byte {
