@@ -165,6 +165,7 @@ func (e *Engine) reserveFor(transaction string, amount int64, currency event.Cur
 		*r = reserved{amount: amount, currency: currency}
 	case r.currency != currency:
 		r.mixed = true
+	case r.amount == math.MaxInt64:
 	case amount > 0 && r.amount > math.MaxInt64-amount:
 		r.amount = math.MaxInt64
 	default:
@@ -185,9 +186,13 @@ func (e *Engine) Settle(it *Item, o event.Outcome) {
 }
 
 // Release takes a refund out of the sum of its transaction: it was rejected after
-// all, or failed. The refund must have been reserved.
+// all, or failed. The refund must have been reserved; a sum that is forgotten
+// stays so.
 func (e *Engine) Release(p Past) {
-	e.reserveFor(p.TransactionID, -int64(p.Amount), p.Currency, p.Seen)
+	hash := xxh3.HashString(p.TransactionID)
+	if e.shards[e.owner(hash)].refunded.get(hash, p.TransactionID) != nil {
+		e.reserveFor(p.TransactionID, -int64(p.Amount), p.Currency, p.Seen)
+	}
 }
 
 // Knows reports whether a refund was applied, and its id isn't forgotten.
