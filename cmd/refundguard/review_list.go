@@ -103,7 +103,7 @@ func printQueue(out io.Writer, queue []*cases.Case, more int, now time.Time) {
 	}
 	t := newTable(out, "refund", "severity", "amount", "customer", "merchant", "reason", "since", "deadline", "approved first by")
 	for _, c := range queue {
-		t.AppendRow([]any{c.RefundID, c.Severity, c.Amount.Format(c.Currency) + " " + c.Currency.String(), c.CustomerID, c.MerchantID, reasonText(c),
+		t.AppendRow([]any{c.RefundID, c.Severity.String(), c.Amount.Format(c.Currency) + " " + c.Currency.String(), c.CustomerID, c.MerchantID, reasonText(c),
 			shortTime(time.UnixMilli(c.Since)), dueText(c.Due, now), c.First})
 	}
 	t.Render()
