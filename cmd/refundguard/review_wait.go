@@ -48,8 +48,8 @@ func (t *reviewTopics) write(all []*verdict, topic string, wait time.Duration) e
 	return t.await(all, topic, before, wait)
 }
 
-// pollEvery is how often the progress is asked for.
-const pollEvery = 50 * time.Millisecond
+// The progress is asked for soon at first, then less often: each time logs in.
+const firstPause, longestPause = 50 * time.Millisecond, 500 * time.Millisecond
 
 // await waits until all had their turn, and tells of each what it came to.
 func (t *reviewTopics) await(all []*verdict, topic string, before map[string]map[int32]kafka.Span, wait time.Duration) error {
@@ -57,7 +57,7 @@ func (t *reviewTopics) await(all []*verdict, topic string, before map[string]map
 	defer cancel()
 	var passed []*verdict
 	hint := "see refundguard status"
-	for {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		turns, err := pipeline.ReadTurns(ctx, t.config.Pipeline, t.options)
 		if err != nil && ctx.Err() == nil {
 			hint = err.Error()
@@ -75,7 +75,7 @@ func (t *reviewTopics) await(all []*verdict, topic string, before map[string]map
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pollEvery):
+		case <-time.After(pause):
 		}
 	}
 	for _, v := range all {
