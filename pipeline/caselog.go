@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,7 +122,7 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 		j.caseEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 	}
 	err = kafka.ReadRanges(ctx, s.cfg.options, s.topics.Cases, spans, func(r *kgo.Record) error {
-		if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == headerLife && string(h.Value) == s.began }) {
+		if !ofLife(r, s.began) {
 			return nil // of before all began anew
 		}
 		c, err := ParseCase(r)

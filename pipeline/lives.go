@@ -47,10 +47,7 @@ const (
 )
 
 func newLives(s *session) lives {
-	l := lives{book: cases.New(nil), policy: policy{s}, slots: map[string]verdictSlots{}, unsettled: map[string]bool{}}
-	if above := s.cfg.Review.SecondAbove; above != "" {
-		l.secondAbove, _ = event.ParseMoney([]byte(above)) // checked by Validate
-	}
+	l := lives{book: cases.New(nil), policy: policy{s}, slots: map[string]verdictSlots{}, unsettled: map[string]bool{}, secondAbove: s.cfg.Review.secondAbove()}
 	for _, name := range []string{reviewsStream, confirmationsStream, resultsStream} {
 		st := s.schema.Stream(name)
 		l.slots[name] = verdictSlots{
@@ -93,10 +90,17 @@ func (p policy) OnDeadline(severity rules.Severity) cases.Kind {
 	return cases.Escalate
 }
 
-// NeedsTwo is also where there is no rate for the currency.
-func (p policy) NeedsTwo(c *cases.Case) bool {
-	above := p.s.lives.secondAbove
+func (p policy) NeedsTwo(c *cases.Case) bool { return needsTwo(c, p.s.lives.secondAbove) }
+
+// needsTwo is also where there is no rate for the currency.
+func needsTwo(c *cases.Case, above event.Money) bool {
 	return above > 0 && (c.Base == 0 || c.Base > above)
+}
+
+// secondAbove is in the base currency; 0: one analyst is always enough.
+func (c ReviewConfig) secondAbove() event.Money {
+	above, _ := event.ParseMoney([]byte(c.SecondAbove)) // checked by Validate
+	return above
 }
 
 // hasResults reports whether there is a ledger that tells what it did: without

@@ -141,7 +141,11 @@ func (s *session) language(ev *event.Event) string {
 }
 
 func (s *session) sla(severity rules.Severity) time.Duration {
-	if d, ok := s.cfg.Review.SLA[severity.String()]; ok {
+	return s.cfg.Review.slaOf(severity)
+}
+
+func (c ReviewConfig) slaOf(severity rules.Severity) time.Duration {
+	if d, ok := c.SLA[severity.String()]; ok {
 		return d
 	}
 	return 4 * time.Hour

@@ -63,13 +63,7 @@ func ReadStatus(ctx context.Context, cfg Config, transactionalID string, options
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
 	st := &Status{State: NeverStarted, TransactionalID: transactionalID, Streams: []StreamStatus{}}
-	topic := cfg.Names().Progress
-	if details, err := adm.ListTopics(ctx, topic); err != nil {
-		return nil, fmt.Errorf("asking for the topic %s: %w", topic, err)
-	} else if !details.Has(topic) {
-		return st, nil
-	}
-	p, err := lastProgress(ctx, adm, options, topic)
+	p, err := committedProgress(ctx, adm, cfg.Names().Progress, options)
 	if err != nil || p == nil {
 		return st, err
 	}
@@ -97,6 +91,16 @@ func ReadStatus(ctx context.Context, cfg Config, transactionalID string, options
 		st.Streams = append(st.Streams, one)
 	}
 	return st, nil
+}
+
+// committedProgress is the last of a topic that may not exist; nil: there is none.
+func committedProgress(ctx context.Context, adm *kadm.Client, topic string, options []kgo.Opt) (*progress, error) {
+	if details, err := adm.ListTopics(ctx, topic); err != nil {
+		return nil, fmt.Errorf("asking for the topic %s: %w", topic, err)
+	} else if !details.Has(topic) {
+		return nil, nil
+	}
+	return lastProgress(ctx, adm, options, topic)
 }
 
 // guards are the rules that are tripped, and the holds that were told of.

@@ -140,11 +140,13 @@ func (s *session) outputTopics() []topicPlan {
 	kept := map[string]*string{"retention.ms": &retention}
 	monthly := map[string]*string{"retention.ms": &month}
 	compacted := map[string]*string{"cleanup.policy": &compact}
+	both := "compact,delete" // what is finished goes at last
+	keptCompacted := map[string]*string{"cleanup.policy": &both, "retention.ms": &retention}
 	t := s.topics
 	plans := []topicPlan{
 		{name: t.Decisions, config: kept}, {name: t.DeadLetters, config: kept}, {name: t.Labels, config: kept},
 		{name: t.Status, config: monthly}, {name: t.Alerts, config: monthly},
-		{name: t.Cases, config: compacted}, {name: t.Progress, partitions: 1, config: compacted},
+		{name: t.Cases, config: keptCompacted}, {name: t.Progress, partitions: 1, config: compacted},
 		{name: t.Controls, partitions: 1, config: compacted},
 	}
 	if !s.cfg.Observe {

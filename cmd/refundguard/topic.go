@@ -95,10 +95,15 @@ func (t *topicReader) read(ctx context.Context, options []kgo.Opt, topic string,
 // scan gives each committed record of a topic from a Kafka timestamp on (zero:
 // all), with a progress bar. An error of each ends it and is returned.
 func scan(cmd *cobra.Command, options []kgo.Opt, topic string, from time.Time, each func(*kgo.Record) error) error {
-	ctx := cmd.Context()
-	if usable, err := kafka.Check(ctx, options); !usable {
+	if usable, err := kafka.Check(cmd.Context(), options); !usable {
 		return err
 	}
+	return scanChecked(cmd, options, topic, from, each)
+}
+
+// scanChecked is scan where the brokers were checked before.
+func scanChecked(cmd *cobra.Command, options []kgo.Opt, topic string, from time.Time, each func(*kgo.Record) error) error {
+	ctx := cmd.Context()
 	spans, err := kafka.Spans(ctx, options, topic, from)
 	if err != nil {
 		return err
