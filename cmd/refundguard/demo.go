@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -39,6 +41,7 @@ is on PATH; after that no network is needed.`,
 	cfg := shopFlags(f, 0.002)
 	f.StringVar(&o.Data, "data", "", "folder with transactions.jsonl and refunds.jsonl (and other streams) to play")
 	f.Var(&o.Speed, "speed", "how fast the shop's time passes: 1d/s, 12h/s, 5000x, max")
+	f.StringSliceVar(&o.Without, "without", nil, "programs that stay away: "+strings.Join(demo.Programs(), ", "))
 	f.BoolVar(&o.Once, "once", false, "play everything as fast as possible, and end")
 	f.StringVar(&o.Dir, "dir", "", "folder for everything written (default: refundguard-demo here; with --once a temporary one)")
 	f.StringVar(&o.Rules, "rules", "", "folder of rules (default: the starter rules, written into the demo's folder)")
@@ -52,6 +55,9 @@ is on PATH; after that no network is needed.`,
 			return err
 		}
 		o.JSON = *output == "json"
+		if err := demo.CheckPrograms(o.Without); err != nil {
+			return usage{fmt.Errorf("--without: %w", err)}
+		}
 		if o.Shop, err = cfg(); err != nil {
 			return err
 		}
@@ -89,6 +95,12 @@ func demoService(e demo.Endpoints, log *slog.Logger) (demo.Service, error) {
 	refunds.DecideFrom = "earliest"
 	c.Pipeline.Streams["refunds"] = refunds
 	c.Pipeline.Alerts.MinSeverity = "high"
+	if e.ETA != nil {
+		c.Pipeline.ETA = e.ETA
+	}
+	if e.SLA != nil {
+		c.Pipeline.Review.SLA, c.Pipeline.Review.SecondAbove = e.SLA, e.SecondAbove
+	}
 	c.ClickHouse.Addr = []string{e.ClickHouse}
 	c.ClickHouse.Username, c.ClickHouse.Password = e.Username, e.Password
 	c.HTTP.Listen = e.HTTP

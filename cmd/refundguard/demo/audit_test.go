@@ -106,7 +106,7 @@ func (w *world) audit() (Balance, []string, Tally) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	opts := []kgo.Opt{kgo.SeedBrokers(w.cluster.Brokers()...)}
-	f, err := follow(opts, a)
+	f, err := follow(opts, audited(), a)
 	if err != nil {
 		w.t.Fatal(err)
 	}
