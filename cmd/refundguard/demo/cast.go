@@ -22,6 +22,9 @@ const (
 	theCustomers = "customers"
 )
 
+// streamsOf are what each of them writes.
+var streamsOf = map[string][]string{theLedger: {"ledger_results"}, theAnalyst: {"reviews"}, theCustomers: {"confirmations", "complaints"}}
+
 // Programs are all of them.
 func Programs() []string { return []string{theLedger, theAnalyst, theCustomers} }
 
@@ -52,12 +55,41 @@ type cast struct {
 // done its work already.
 func newCast(o Options, brings []string, now func() int64) *cast {
 	c := &cast{seed: o.Shop.Seed, now: now, deeds: newDeeds(), brings: brings, on: map[string]bool{}}
-	streams := map[string][]string{theLedger: {"ledger_results"}, theAnalyst: {"reviews"}, theCustomers: {"confirmations", "complaints"}}
 	for _, name := range Programs() {
-		done := slices.ContainsFunc(streams[name], func(s string) bool { return slices.Contains(brings, s) })
+		done := slices.ContainsFunc(streamsOf[name], func(s string) bool { return slices.Contains(brings, s) })
 		c.on[name] = !done && !slices.Contains(o.Without, name)
 	}
 	return c
+}
+
+// judge holds what was planted against what was found and what was refused.
+func (c *cast) judge(t Tally, f *faults) map[string]Finding {
+	for _, name := range Programs() {
+		for _, stream := range streamsOf[name] {
+			topic, refused := topicOf(stream), int64(0)
+			if !c.on[name] {
+				continue
+			}
+			for what, n := range t.Refused {
+				if strings.HasPrefix(what, topic+" ") {
+					refused += n
+				}
+			}
+			if may := c.deeds.refused(topic); refused != may {
+				f.add("of what was written to %s, %d records were refused, and %d were to be", topic, refused, may)
+			}
+		}
+	}
+	return c.deeds.compare(c.rules(), t.Found, f)
+}
+
+func topicOf(stream string) string {
+	for _, in := range inputs {
+		if in.stream == stream {
+			return in.topic
+		}
+	}
+	return ""
 }
 
 // rules of the alerts whose causes are all of these programs' making.

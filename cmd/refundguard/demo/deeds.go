@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+
+	"github.com/refundguard/refundguard/pipeline/cases"
 )
 
 // deeds are what the programs did, noted once it is written: what they do all
@@ -102,6 +104,17 @@ func (d *deeds) compare(rules []string, found tallies, f *faults) map[string]Fin
 		}
 	}
 	return all
+}
+
+// refused counts records of a topic that the service may refuse: those of refunds
+// that nobody asked for.
+func (d *deeds) refused(topic string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if topic == topicResults {
+		return d.planted.count(cases.AlertUnknown)
+	}
+	return 0
 }
 
 // unfound says in words what was planted and isn't found yet; "" is nothing.

@@ -149,6 +149,7 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 	s.say.begin(s)
 	took, left := s.wait(ctx, work, began, fed)
 	s.say.end()
+	s.cast.close() // so that nothing is done any more that nobody would find
 	if err := context.Cause(work); err != nil {
 		s.stopService()
 		return nil, err

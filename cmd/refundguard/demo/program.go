@@ -133,7 +133,7 @@ func (p *program) work(ctx context.Context, now time.Time) {
 			all.records, all.deeds = append(all.records, s.records...), append(all.deeds, s.deeds...)
 		}
 	}
-	p.busy = len(all.records) > 0
+	p.busy = len(all.records)+len(all.deeds) > 0
 	p.mu.Unlock()
 	if len(all.records) > 0 {
 		if err := p.client.ProduceSync(ctx, all.records...).FirstErr(); err != nil && ctx.Err() == nil {

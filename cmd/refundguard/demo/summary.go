@@ -49,7 +49,7 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 		Alerts: Alerts{Raised: t.Alerts, Delivered: int64(c.Alerts), Repeats: int64(c.Repeats), Refused: int64(c.Refused)},
 	}
 	life := faults{}
-	sum.Programs, sum.Findings = s.cast.did(), s.cast.deeds.compare(s.cast.rules(), t.Found, &life)
+	sum.Programs, sum.Findings = s.cast.did(), s.cast.judge(t, &life)
 	sum.LifeAlerts = map[string]int64{}
 	for rule := range t.Found {
 		sum.LifeAlerts[rule] = t.Found.count(rule)
@@ -69,7 +69,7 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 	sum.Balance, sum.Faults = s.audit.Verify()
 	fault := func(format string, args ...any) { sum.Faults = append(sum.Faults, fmt.Sprintf(format, args...)) }
 	sum.Faults = append(sum.Faults, life.all()...)
-	if err := s.cast.deeds.failed; err != nil {
+	if err := s.cast.deeds.failed; err != nil { // nobody works any more
 		fault("%v", err)
 	}
 	if left != "" {
