@@ -144,7 +144,7 @@ func (c *cast) left(ctx context.Context, found tallies) string {
 		case err != nil:
 			return err.Error()
 		case topic != "":
-			return "the " + p.name + " is behind in " + topic
+			return fmt.Sprintf("reading %s for the %s", topic, p.name)
 		}
 		if what := p.left(); what != "" {
 			return what

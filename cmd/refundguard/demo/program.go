@@ -152,10 +152,10 @@ func (p *program) left() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy {
-		return "the " + p.name + " writes"
+		return "writing for the " + p.name
 	}
 	if n := len(p.plans); n > 0 {
-		return fmt.Sprintf("the %s has %d things to do", p.name, n)
+		return fmt.Sprintf("%d things for the %s to do", n, p.name)
 	}
 	return p.waits()
 }
