@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -23,14 +25,33 @@ shop's year through them, with frauds mixed in. Nothing is left running.
 
 The rules are written into the demo's folder: edit them while it runs. Ctrl-C
 ends it. At the end it reads all topics once more, checks that every refund had
-exactly one outcome and that every approved one came out byte for byte, and
-exits with 1 if not.
+exactly one outcome and that every approved one came out byte for byte, once,
+and exits with 1 if not.
+
+Three programs work beside the service, and speak through the topics only:
+  ledger     pays what is approved. Of 1,000 payments, six each are late beyond
+             the ETA, never made, made twice, of another amount, failed, and
+             followed by one of a refund that nobody asked for; and it pays 60
+             of 1,000 held refunds and 100 of 1,000 rejected ones.
+  analyst    two of them work the queue by deadline: of 100, six are escalated
+             first, 15 rejected as fraud, the rest approved, above 250 USD by
+             both; 80 of 1,000 are forgotten until their deadline has passed.
+  customers  confirm 70 % of what was paid and deny 1 %, and 80 of 1,000 held
+             refunds; some complain.
+What befalls a refund is a function of its id and the seed. --without leaves
+programs out, and one whose records --data brings stays away. Each thing that
+goes wrong must raise one alert, and nothing else any: that is checked, too.
+
+The shop's year passes fast, but deadlines and ETAs are of this machine's time.
+So the demo's are short: 8 to 12 s, instead of hours and days. Everything that
+is late is found by then, so that --once takes at least that long.
 
 The first start fetches ClickHouse's engine with npm, unless a clickhouse binary
 is on PATH; after that no network is needed.`,
 		Example: `  refundguard demo                      # a day of the shop in each second
   refundguard demo --speed 7d/s --dir demo
   refundguard demo --once -o json       # all of it as fast as possible, one JSON summary
+  refundguard demo --once --without ledger,analyst,customers
   refundguard gen --out year && refundguard demo --data year --once`,
 		Args: cobra.NoArgs,
 	}
@@ -39,6 +60,7 @@ is on PATH; after that no network is needed.`,
 	cfg := shopFlags(f, 0.002)
 	f.StringVar(&o.Data, "data", "", "folder with transactions.jsonl and refunds.jsonl (and other streams) to play")
 	f.Var(&o.Speed, "speed", "how fast the shop's time passes: 1d/s, 12h/s, 5000x, max")
+	f.StringSliceVar(&o.Without, "without", nil, "programs that stay away: "+strings.Join(demo.Programs(), ", "))
 	f.BoolVar(&o.Once, "once", false, "play everything as fast as possible, and end")
 	f.StringVar(&o.Dir, "dir", "", "folder for everything written (default: refundguard-demo here; with --once a temporary one)")
 	f.StringVar(&o.Rules, "rules", "", "folder of rules (default: the starter rules, written into the demo's folder)")
@@ -52,6 +74,9 @@ is on PATH; after that no network is needed.`,
 			return err
 		}
 		o.JSON = *output == "json"
+		if err := demo.CheckPrograms(o.Without); err != nil {
+			return usage{fmt.Errorf("--without: %w", err)}
+		}
 		if o.Shop, err = cfg(); err != nil {
 			return err
 		}
@@ -89,6 +114,12 @@ func demoService(e demo.Endpoints, log *slog.Logger) (demo.Service, error) {
 	refunds.DecideFrom = "earliest"
 	c.Pipeline.Streams["refunds"] = refunds
 	c.Pipeline.Alerts.MinSeverity = "high"
+	if e.ETA != nil {
+		c.Pipeline.ETA = e.ETA
+	}
+	if e.SLA != nil {
+		c.Pipeline.Review.SLA, c.Pipeline.Review.SecondAbove = e.SLA, e.SecondAbove
+	}
 	c.ClickHouse.Addr = []string{e.ClickHouse}
 	c.ClickHouse.Username, c.ClickHouse.Password = e.Username, e.Password
 	c.HTTP.Listen = e.HTTP

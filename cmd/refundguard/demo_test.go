@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/demo"
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
@@ -46,7 +47,7 @@ func demoOnce(t *testing.T, args ...string) (*demo.Summary, error) {
 }
 
 func TestDemoOnce(t *testing.T) {
-	sum, err := demoOnce(t, "--transactions", "4000", "--bad", "0.02", "--seed", "3")
+	sum, err := demoOnce(t, "--transactions", "4000", "--bad", "0.02", "--seed", "3", "--without", "ledger,analyst,customers")
 	if err != nil || !sum.OK || !sum.Balance.OK {
 		t.Fatalf("error %v, faults %q", err, sum.Faults)
 	}
@@ -83,6 +84,49 @@ func TestDemoOnce(t *testing.T) {
 	}
 }
 
+// The whole life of a refund: whatever the ledger, the analysts and the customers
+// do is found, refund by refund, and nothing else is. That each is released once
+// and has no status twice is among the demo's own faults.
+func TestDemoOfTheWholeLife(t *testing.T) {
+	sum, err := demoOnce(t, "--transactions", "6000", "--seed", "3")
+	if err != nil || !sum.OK || !sum.Balance.OK {
+		t.Fatalf("error %v, faults %q", err, sum.Faults)
+	}
+	if b := sum.Balance; b.InReview != 0 || b.Approved != sum.Topics["refunds-approved"] {
+		t.Errorf("balance %+v, %d released: want nothing left in review", b, sum.Topics["refunds-approved"])
+	}
+	for _, rule := range []string{cases.AlertOverdue, cases.AlertTwice, cases.AlertOtherAmount, cases.AlertFailed, cases.AlertUnapproved, cases.AlertUnknown, cases.AlertDeadline, cases.AlertDenied} {
+		f := sum.Findings[rule]
+		if f.Planted < 2 || f.Found != f.Planted || sum.LifeAlerts[rule] != f.Found {
+			t.Errorf("%s: %+v, %d alerts; want two or more, and all found", rule, f, sum.LifeAlerts[rule])
+		}
+	}
+	for rule, n := range sum.LifeAlerts {
+		if sum.Findings[rule].Planted != n {
+			t.Errorf("%d alerts %s, planted %+v", n, rule, sum.Findings[rule])
+		}
+	}
+	for program, kinds := range map[string][]string{
+		"ledger":    {"executed", "late", "never", "twice", "other_amount", "failed", "unapproved", "unknown"},
+		"analyst":   {"approve", "reject", "escalate", "second_approval", "already_paid", "deadlines_passed"},
+		"customers": {"confirmed", "denied", "satisfied", "not_satisfied", "complaints"},
+	} {
+		for _, kind := range kinds {
+			if sum.Programs[program][kind] == 0 {
+				t.Errorf("the %s did nothing of %s: %v", program, kind, sum.Programs[program])
+			}
+		}
+	}
+	if did := sum.Programs["customers"]; sum.Topics["confirmations"] != did["confirmed"]+did["denied"] || sum.Topics["complaints"] != did["complaints"] {
+		t.Errorf("customers did %v, the topics hold %v", did, sum.Topics)
+	}
+	for topic, n := range map[string]int64{"decisions": sum.Topics["refund-decisions"], "alerts": sum.Topics["alerts"], "dead_letters": sum.Topics["dead-letters"]} {
+		if sum.ClickHouse[topic] != n {
+			t.Errorf("ClickHouse has %d rows of %s, the topic %d", sum.ClickHouse[topic], topic, n)
+		}
+	}
+}
+
 // The same data from files must come to the same end, as one's own would.
 func TestDemoOfFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -92,11 +136,12 @@ func TestDemoOfFiles(t *testing.T) {
 	if err := gen.ExecuteContext(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	made, err := demoOnce(t, "--transactions", "2000", "--seed", "5", "--bad", "0")
+	// What people do takes its time, and what rules see of it depends on that.
+	made, err := demoOnce(t, "--transactions", "2000", "--seed", "5", "--bad", "0", "--without", "ledger,analyst,customers")
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := demoOnce(t, "--data", dir)
+	read, err := demoOnce(t, "--data", dir, "--without", "ledger,analyst,customers")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,6 +257,7 @@ func TestDemoUsage(t *testing.T) {
 		code int
 	}{
 		{[]string{"demo", "--speed", "fast"}, "1d/s", exitUsage},
+		{[]string{"demo", "--without", "ledger,boss"}, "\"boss\" is none of the demo's programs", exitUsage},
 		{[]string{"demo", "-o", "xml"}, "neither text nor json", exitUsage},
 		{[]string{"demo", "--data", "x", "--seed", "2"}, "--seed", exitUsage},
 		{[]string{"demo", "--days", "0"}, "--days 0", exitUsage},

@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/zeebo/xxh3"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -23,6 +25,12 @@ const (
 	topicAlerts      = "alerts"
 	topicDeadLetters = "dead-letters"
 	topicProgress    = "refundguard-progress"
+	topicCases       = "refundguard-cases"
+
+	topicResults       = "ledger-results"
+	topicReviews       = "reviews"
+	topicConfirmations = "confirmations"
+	topicComplaints    = "complaints"
 )
 
 // Balance is what became of every record of the refunds topic.
@@ -48,6 +56,7 @@ type progress struct {
 		Topic      string `json:"topic"`
 		Partitions []struct {
 			Applied int64 `json:"applied"`
+			Decided int64 `json:"decided"`
 		} `json:"partitions"`
 	} `json:"streams"`
 }
@@ -65,14 +74,22 @@ func (p *progress) applied(topic string) (sum int64) {
 	return sum
 }
 
-// same reports whether nothing happened between two records.
-func (p *progress) same(o *progress) bool {
-	for _, in := range inputs {
-		if p.applied(in.topic) != o.applied(in.topic) {
-			return false
+// decided is how many records of a topic had their turn.
+func (p *progress) decided(topic string) (sum int64) {
+	for _, s := range p.Streams {
+		if s.Topic == topic {
+			for _, part := range s.Partitions {
+				sum += part.Decided
+			}
 		}
 	}
-	return p.Balance == o.Balance
+	return sum
+}
+
+// same reports whether no more of the shop's records passed between two records:
+// what becomes of refunds later takes the time that people take.
+func (p *progress) same(o *progress) bool {
+	return p.applied("transactions") == o.applied("transactions") && p.applied(topicRefunds) == o.applied(topicRefunds) && p.Balance.Read == o.Balance.Read
 }
 
 // Audit follows the topics from outside, as any reader could, and finds out on
@@ -95,7 +112,11 @@ type Audit struct {
 	alerts   map[string]bool // ids
 	progress progress
 	moved    time.Time // when the progress last said something new
-	position map[string]map[int32]int64
+	position positions
+
+	found    tallies // alerts of the life of a refund
+	statuses map[string]bool
+	shopNow  int64 // Unix milliseconds: the latest refund decided
 }
 
 type place struct {
@@ -119,6 +140,7 @@ type decision struct {
 	refundID string
 	from     place
 	outcome  event.Outcome // the latest
+	first    event.Outcome // the engine's
 	engine   int           // decisions made by the engine
 }
 
@@ -140,7 +162,7 @@ func NewAudit() *Audit {
 	return &Audit{
 		requests: map[place]request{}, decisions: map[string]*decision{}, byID: map[string]*decision{}, dead: map[place]burial{},
 		labels: map[string]string{}, topics: map[string]int64{}, rules: map[string]int64{}, refused: map[string]int64{}, alerts: map[string]bool{},
-		position: map[string]map[int32]int64{},
+		position: positions{}, found: tallies{}, statuses: map[string]bool{},
 	}
 }
 
@@ -155,10 +177,7 @@ func (a *Audit) Label(refundID, attack string) {
 func (a *Audit) Add(r *kgo.Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.position[r.Topic] == nil {
-		a.position[r.Topic] = map[int32]int64{}
-	}
-	a.position[r.Topic][r.Partition] = r.Offset + 1
+	a.position.note(r)
 	if r.Attrs.IsControl() {
 		return
 	}
@@ -174,6 +193,8 @@ func (a *Audit) Add(r *kgo.Record) {
 		a.bury(r)
 	case topicAlerts:
 		a.alert(r)
+	case topicStatus:
+		a.tell(r)
 	case topicProgress:
 		p := progress{}
 		if err := json.Unmarshal(r.Value, &p); err != nil {
@@ -189,10 +210,11 @@ func (a *Audit) Add(r *kgo.Record) {
 
 func (a *Audit) decide(r *kgo.Record) {
 	var d struct {
-		DecisionID string `json:"decision_id"`
-		RefundID   string `json:"refund_id"`
-		Outcome    string `json:"outcome"`
-		DecidedBy  string `json:"decided_by"`
+		DecisionID string    `json:"decision_id"`
+		RefundID   string    `json:"refund_id"`
+		Outcome    string    `json:"outcome"`
+		DecidedBy  string    `json:"decided_by"`
+		OccurredAt time.Time `json:"occurred_at"`
 		Hits       []struct {
 			Rule string `json:"rule"`
 			Mode string `json:"mode"`
@@ -226,7 +248,9 @@ func (a *Audit) decide(r *kgo.Record) {
 		known = &decision{refundID: d.RefundID, from: place{d.Source.Partition, d.Source.Offset}}
 		a.decisions[d.RefundID] = known
 	}
+	a.shopNow = max(a.shopNow, d.OccurredAt.UnixMilli())
 	if d.DecidedBy == "engine" {
+		known.first = outcome
 		if known.engine++; known.engine > 1 {
 			a.faults.add("refund %s is decided again at %s", d.RefundID, at)
 		}
@@ -271,13 +295,45 @@ func (a *Audit) bury(r *kgo.Record) {
 
 func (a *Audit) alert(r *kgo.Record) {
 	var v struct {
-		AlertID string `json:"alert_id"`
+		AlertID  string `json:"alert_id"`
+		Rule     string `json:"rule"`
+		RefundID string `json:"refund_id"`
 	}
 	if err := json.Unmarshal(r.Value, &v); err != nil || v.AlertID == "" {
 		a.faults.add("alert %d/%d has no alert_id: %v", r.Partition, r.Offset, err)
 		return
 	}
-	a.alerts[v.AlertID] = true
+	if !a.alerts[v.AlertID] {
+		a.alerts[v.AlertID] = true
+		if slices.Contains(lifeAlerts, v.Rule) {
+			a.found.add(v.Rule, v.RefundID)
+		}
+	}
+}
+
+// lifeAlerts are the rules of alerts of the life of a refund.
+var lifeAlerts = []string{cases.AlertDeadline, cases.AlertDenied, cases.AlertUnapproved, cases.AlertTwice, cases.AlertAfterAll, cases.AlertOtherAmount,
+	cases.AlertOtherCurrency, cases.AlertUnknown, cases.AlertFailed, cases.AlertOverdue}
+
+// tell takes what a customer is told: no refund is twice in one status.
+func (a *Audit) tell(r *kgo.Record) {
+	var s status
+	if err := json.Unmarshal(r.Value, &s); err != nil || s.RefundID == "" || s.Status == "" {
+		a.faults.add("status %d/%d has no refund or status: %v", r.Partition, r.Offset, err)
+		return
+	}
+	id := s.Status + " " + s.RefundID
+	if a.statuses[id] {
+		a.faults.add("refund %s is said to be %s once more at %s/%d/%d", s.RefundID, s.Status, r.Topic, r.Partition, r.Offset)
+	}
+	a.statuses[id] = true
+}
+
+// shopTime is the event time of the latest refund decided, 0 before there is one.
+func (a *Audit) shopTime() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.shopNow
 }
 
 // digest hashes unambiguously: each part with its length, and whether it is

@@ -60,6 +60,10 @@ func letGo(q *kgo.Record, id string) *kgo.Record {
 	return &kgo.Record{Topic: topicApproved, Partition: q.Partition, Key: q.Key, Value: q.Value, Headers: headers}
 }
 
+func toldOf(id, status string) *kgo.Record {
+	return &kgo.Record{Topic: topicStatus, Key: []byte(id), Value: []byte(`{"refund_id":"` + id + `","status":"` + status + `"}`)}
+}
+
 func buried(q *kgo.Record) *kgo.Record {
 	return &kgo.Record{Topic: topicDeadLetters, Key: q.Key, Value: q.Value, Headers: []kgo.RecordHeader{
 		{Key: "__connect.errors.topic", Value: []byte(topicRefunds)},
@@ -92,6 +96,7 @@ func (w *world) good() (requests map[string]*kgo.Record, outputs []*kgo.Record) 
 			outputs = append(outputs, letGo(requests[id], id))
 		}
 	}
+	outputs = append(outputs, toldOf("a", "approved"), toldOf("a", "executed"), toldOf("b", "approved"))
 	outputs = append(outputs, buried(requests["bad"]),
 		w.progress(Balance{Read: 7, Approved: 3, InReview: 1, Rejected: 1, DeadLettered: 1, Duplicates: 1}))
 	return requests, outputs
@@ -106,7 +111,7 @@ func (w *world) audit() (Balance, []string, Tally) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	opts := []kgo.Opt{kgo.SeedBrokers(w.cluster.Brokers()...)}
-	f, err := follow(opts, a)
+	f, err := follow(opts, audited(), a)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -214,6 +219,9 @@ func TestAuditFindsFaults(t *testing.T) {
 		"an approval out of nowhere": {func(w *world, q map[string]*kgo.Record, out []*kgo.Record) []*kgo.Record {
 			return append(out, letGo(q["a"], "nobody"))
 		}, "which there is none of"},
+		"a status told twice": {func(w *world, q map[string]*kgo.Record, out []*kgo.Record) []*kgo.Record {
+			return append(out, toldOf("a", "approved"))
+		}, "refund a is said to be approved once more"},
 		"a service that counts wrong": {func(w *world, q map[string]*kgo.Record, out []*kgo.Record) []*kgo.Record {
 			return append(out, w.progress(Balance{Read: 7, Approved: 4, InReview: 1, Rejected: 1, Duplicates: 1}))
 		}, "the service counts"},

@@ -24,6 +24,8 @@ type Options struct {
 	Speed Speed
 	Once  bool // play all of it as fast as possible, then end
 
+	Without []string // programs that stay away: see Programs
+
 	Dir   string // for everything written; "": a temporary folder, removed at the end
 	Rules string // "": Dir/rules, with the starter rules where it is empty
 	Kafka string // address to listen at; "": a free port on the loopback interface
@@ -51,6 +53,10 @@ type Endpoints struct {
 	Rules         string
 	State         string
 	Rates         map[string]string // of the generated shop's currencies, to USD
+
+	ETA         map[string]string        // by method; nil: nobody pays
+	SLA         map[string]time.Duration // of reviews, by severity; nil: nobody looks at them
+	SecondAbove string                   // in USD: two analysts must approve
 }
 
 // Service is refundguard itself.
@@ -137,9 +143,13 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 			cancel(err)
 		}
 	}()
+	if err := s.cast.start(s.options); err != nil {
+		return nil, err
+	}
 	s.say.begin(s)
 	took, left := s.wait(ctx, work, began, fed)
 	s.say.end()
+	s.cast.close() // so that nothing is done any more that nobody would find
 	if err := context.Cause(work); err != nil {
 		s.stopService()
 		return nil, err
@@ -179,7 +189,7 @@ func (s *stage) wait(ctx, work context.Context, began time.Time, fed <-chan stru
 		}
 		s.say.refresh(s)
 		if ctx.Err() != nil && !leaving {
-			leaving, changed, limit = true, time.Now(), 10*time.Second
+			leaving, changed, limit = true, time.Now(), 20*time.Second // above what the programs wait for
 			s.say.leaving()
 			<-fed
 		}

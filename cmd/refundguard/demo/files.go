@@ -26,8 +26,8 @@ const maxLine = 1_000_000
 // this order.
 var inputs = [...]struct{ stream, topic, key string }{
 	{"transactions", "transactions", "customer_id"}, {"refunds", topicRefunds, "customer_id"},
-	{"complaints", "complaints", "customer_id"}, {"confirmations", "confirmations", "customer_id"},
-	{"reviews", "reviews", "refund_id"}, {"ledger_results", "ledger-results", "refund_id"},
+	{"complaints", topicComplaints, "customer_id"}, {"confirmations", topicConfirmations, "customer_id"},
+	{"reviews", topicReviews, "refund_id"}, {"ledger_results", topicResults, "refund_id"},
 }
 
 // files merges the streams of a folder by event time. Lines go on byte for
@@ -36,7 +36,8 @@ var inputs = [...]struct{ stream, topic, key string }{
 type files struct {
 	dir    string
 	open   []*lines
-	last   *lines // whose head was returned
+	names  []string // of their streams
+	last   *lines   // whose head was returned
 	labels map[string]string
 }
 
@@ -56,7 +57,7 @@ func openFiles(dir string) (*files, error) {
 			continue
 		}
 		if err == nil {
-			f.open = append(f.open, l)
+			f.open, f.names = append(f.open, l), append(f.names, in.stream)
 			err = l.first()
 		}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -79,6 +80,8 @@ func openFiles(dir string) (*files, error) {
 }
 
 func (f *files) about() string { return f.dir }
+
+func (f *files) streams() []string { return f.names }
 
 func (f *files) notes() (notes []string) {
 	for _, l := range f.open {

@@ -10,15 +10,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// followed are the topics that an audit reads.
-func followed() []string {
+// audited are the topics that an audit reads.
+func audited() []string {
 	return []string{topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters, topicProgress}
 }
 
-// follower feeds an audit with everything committed, from the beginning.
+// reader takes records and remembers how far it is. Control records tell that, too.
+type reader interface {
+	Add(*kgo.Record)
+	reached(topic string, partition int32, end int64) bool
+}
+
+// follower feeds a reader with everything committed, from the beginning.
 type follower struct {
 	client *kgo.Client
-	audit  *Audit
+	topics []string
+	to     reader
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 	mu     sync.Mutex
@@ -27,7 +34,7 @@ type follower struct {
 
 // follow begins as soon as all of the topics are there, and goes on until
 // close.
-func follow(opts []kgo.Opt, audit *Audit) (*follower, error) {
+func follow(opts []kgo.Opt, topics []string, to reader) (*follower, error) {
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, opts...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
@@ -36,13 +43,13 @@ func follow(opts []kgo.Opt, audit *Audit) (*follower, error) {
 		return nil, fmt.Errorf("making the client that watches the topics: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	f := &follower{client: client, audit: audit, stop: stop}
+	f := &follower{client: client, topics: topics, to: to, stop: stop}
 	f.done.Go(func() {
 		f.awaitTopics(ctx)
 		for ctx.Err() == nil {
 			fetches := client.PollFetches(ctx)
 			f.set(fetches.Err())
-			fetches.EachRecord(audit.Add)
+			fetches.EachRecord(to.Add)
 		}
 	})
 	return f, nil
@@ -53,14 +60,14 @@ func follow(opts []kgo.Opt, audit *Audit) (*follower, error) {
 func (f *follower) awaitTopics(ctx context.Context) {
 	adm := kadm.NewClient(f.client)
 	for ctx.Err() == nil {
-		found, err := adm.ListTopics(ctx, followed()...)
+		found, err := adm.ListTopics(ctx, f.topics...)
 		f.set(err)
-		missing := len(found) < len(followed())
+		missing := len(found) < len(f.topics)
 		for _, t := range found {
 			missing = missing || t.Err != nil
 		}
 		if err == nil && !missing {
-			f.client.AddConsumeTopics(followed()...)
+			f.client.AddConsumeTopics(f.topics...)
 			return
 		}
 		select {
@@ -82,19 +89,32 @@ func (f *follower) close() {
 	f.client.Close()
 }
 
-// catchUp waits until the audit has read all that is committed by now.
+// behind is a topic of which something committed by now isn't read yet; "" is none.
+func (f *follower) behind(ctx context.Context) (topic string, err error) {
+	ends, err := kadm.NewClient(f.client).ListCommittedOffsets(ctx, f.topics...)
+	if err != nil {
+		return "", fmt.Errorf("asking where the topics end: %w", err)
+	}
+	return f.short(ends), nil
+}
+
+func (f *follower) short(ends kadm.ListedOffsets) (topic string) {
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil && !f.to.reached(o.Topic, o.Partition, o.Offset) {
+			topic = o.Topic
+		}
+	})
+	return topic
+}
+
+// catchUp waits until all that is committed by now is read.
 func (f *follower) catchUp(ctx context.Context) error {
-	ends, err := kadm.NewClient(f.client).ListCommittedOffsets(ctx, followed()...)
+	ends, err := kadm.NewClient(f.client).ListCommittedOffsets(ctx, f.topics...)
 	if err != nil {
 		return fmt.Errorf("asking where the topics end: %w", err)
 	}
 	for {
-		behind := ""
-		ends.Each(func(o kadm.ListedOffset) {
-			if o.Err == nil && !f.audit.reached(o.Topic, o.Partition, o.Offset) {
-				behind = fmt.Sprintf("%s/%d", o.Topic, o.Partition)
-			}
-		})
+		behind := f.short(ends)
 		if behind == "" {
 			return nil
 		}

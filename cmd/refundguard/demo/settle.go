@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,8 +20,17 @@ import (
 // left says in words what is still to be done until everything sent is decided
 // and delivered; "" is nothing.
 func (s *stage) left(ctx context.Context) string {
-	if what := s.undecided(ctx, s.audit.Tally()); what != "" {
+	what, sent := s.undecided(ctx, s.audit.Tally())
+	if what != "" {
 		return what
+	}
+	if what := s.cast.left(ctx, s.audit.Tally().Found); what != "" {
+		return what
+	}
+	// Whoever had nothing to do may have had since: a turn without anything new
+	// is the end.
+	if what, now := s.undecided(ctx, s.audit.Tally()); what != "" || now != sent {
+		return cmp.Or(what, "what the programs did last is read")
 	}
 	if what := s.unread(ctx); what != "" {
 		return what
@@ -44,36 +54,37 @@ func (s *stage) left(ctx context.Context) string {
 
 // undecided looks at the service's progress: is everything sent applied, and
 // every refund accounted for?
-func (s *stage) undecided(ctx context.Context, t Tally) string {
-	ends, err := s.admin.ListEndOffsets(ctx, inputTopics()...)
+func (s *stage) undecided(ctx context.Context, t Tally) (what string, all int64) {
+	ends, err := s.admin.ListEndOffsets(ctx, s.inputs...)
 	if err != nil {
-		return fmt.Sprintf("asking where the topics end: %v", err)
+		return fmt.Sprintf("asking where the topics end: %v", err), 0
 	}
-	for _, in := range inputs {
+	for _, topic := range s.inputs {
 		sent := int64(0)
-		for _, o := range ends[in.topic] {
+		for _, o := range ends[topic] {
 			sent += o.Offset
 		}
-		if got := t.progress.applied(in.topic); got < sent {
-			return fmt.Sprintf("%d of %d records of %s are read", got, sent, in.topic)
+		all += sent
+		if got := t.progress.applied(topic); got < sent {
+			return fmt.Sprintf("%d of %d records of %s are read", got, sent, topic), all
 		}
-		if b := t.progress.Balance; in.topic == topicRefunds && (b.Read < sent || b.sum() < sent) {
-			return fmt.Sprintf("%d of %d refunds are decided", b.sum(), sent)
+		switch b := t.progress.Balance; topic {
+		case topicRefunds:
+			if b.Read < sent || b.sum() < sent {
+				return fmt.Sprintf("%d of %d refunds are decided", b.sum(), sent), all
+			}
+		case topicReviews, topicConfirmations, topicResults:
+			if got := t.progress.decided(topic); got < sent {
+				return fmt.Sprintf("%d of %d records of %s had their turn", got, sent, topic), all
+			}
 		}
 	}
-	return ""
-}
-
-func inputTopics() (topics []string) {
-	for _, in := range inputs {
-		topics = append(topics, in.topic)
-	}
-	return topics
+	return "", all
 }
 
 // unread looks whether our own reader has seen all that is committed.
 func (s *stage) unread(ctx context.Context) (what string) {
-	ends, err := s.admin.ListCommittedOffsets(ctx, topicRefunds, topicApproved, topicDecisions, topicAlerts, topicDeadLetters)
+	ends, err := s.admin.ListCommittedOffsets(ctx, topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters)
 	if err != nil {
 		return fmt.Sprintf("asking where the topics end: %v", err)
 	}

@@ -185,7 +185,7 @@ func TestTakenPortSaysWhatToDo(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another program has that port") || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("error %v", err)
 	}
-	s := &stage{o: Options{Kafka: l.Addr().String()}}
+	s := &stage{o: Options{Kafka: l.Addr().String()}, cast: newCast(Options{}, nil, nil)}
 	err = hint(s.openKafka())
 	if err == nil || !strings.Contains(err.Error(), "another program has that port") || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("error %v", err)

@@ -10,8 +10,9 @@ import (
 // are valid until the next call.
 type source interface {
 	next() (shop.Record, bool, error)
-	about() string   // for people
-	notes() []string // what a person should know about what was read
+	streams() []string // what it can hold
+	about() string     // for people
+	notes() []string   // what a person should know about what was read
 	close()
 }
 
@@ -34,6 +35,7 @@ func (g *generated) next() (shop.Record, bool, error) {
 	return r, ok, nil
 }
 
-func (g *generated) about() string { return g.text }
-func (*generated) notes() []string { return nil }
-func (*generated) close()          {}
+func (*generated) streams() []string { return []string{shop.Transactions, shop.Refunds} }
+func (g *generated) about() string   { return g.text }
+func (*generated) notes() []string   { return nil }
+func (*generated) close()            {}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type stage struct {
 	audit  *Audit
 
 	kafka    *kfake.Cluster
+	inputs   []string // topics
 	options  []kgo.Opt
 	admin    *kadm.Client
 	server   *local.Server
@@ -37,6 +39,7 @@ type stage struct {
 	hooks    *http.Server
 	follower *follower
 	feeder   *feeder
+	cast     *cast
 
 	endpoints Endpoints
 	service   chan error // its end
@@ -76,6 +79,7 @@ func (s *stage) open(ctx context.Context) error {
 			src.close()
 		}
 	}()
+	s.cast = newCast(s.o, src.streams(), s.audit.shopTime)
 	if s.endpoints.HTTP = s.o.HTTP; s.endpoints.HTTP == "" {
 		s.endpoints.HTTP = "127.0.0.1:0"
 	}
@@ -99,7 +103,13 @@ func (s *stage) open(ctx context.Context) error {
 	s.endpoints.Username, s.endpoints.Password = local.Username, s.server.Password()
 	s.endpoints.Rules, s.endpoints.State = s.folder.rules, s.folder.path("state")
 	s.endpoints.Rates = map[string]string{"EUR": "1.087", "GBP": "1.266", "SEK": "0.0952", "JPY": "0.00667", "CHF": "1.136"}
-	if s.follower, err = follow(s.options, s.audit); err != nil {
+	if s.cast.on[theLedger] {
+		s.endpoints.ETA = demoETA
+	}
+	if s.cast.on[theAnalyst] {
+		s.endpoints.SLA, s.endpoints.SecondAbove = demoSLA, secondAbove
+	}
+	if s.follower, err = follow(s.options, audited(), s.audit); err != nil {
 		return err
 	}
 	speed := s.o.Speed
@@ -116,14 +126,16 @@ func (s *stage) openKafka() error {
 		address = "127.0.0.1:0"
 	}
 	var err error
-	var topics []string
+	// Where nobody tells what was paid, nothing is late: there is no such topic.
 	for _, in := range inputs {
-		topics = append(topics, in.topic)
+		if in.topic != topicResults || s.cast.on[theLedger] || slices.Contains(s.cast.brings, in.stream) {
+			s.inputs = append(s.inputs, in.topic)
+		}
 	}
 	var listening error
 	s.kafka, err = kfake.NewCluster(
 		kfake.NumBrokers(1),
-		kfake.SeedTopics(partitions, topics...),
+		kfake.SeedTopics(partitions, s.inputs...),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			var l net.Listener
 			l, listening = net.Listen(network, address)
@@ -209,6 +221,9 @@ func (s *stage) stopService() error {
 }
 
 func (s *stage) close() {
+	if s.cast != nil {
+		s.cast.close()
+	}
 	_ = s.stopService() // was reported, if there was a summary
 	if s.feeder != nil {
 		s.feeder.client.Close()

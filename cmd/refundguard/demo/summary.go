@@ -12,20 +12,23 @@ import (
 
 // Summary is what a demo came to.
 type Summary struct {
-	Outcomes        map[string]int64  `json:"outcomes"`
-	Rules           map[string]int64  `json:"rules"`   // hits
-	Refused         map[string]int64  `json:"refused"` // dead letters, by topic, code and field
-	Events          int64             `json:"events"`
-	EventsPerSecond float64           `json:"events_per_second"`
-	Seconds         float64           `json:"seconds"`
-	ClickHouse      map[string]int64  `json:"clickhouse"` // rows by table
-	Topics          map[string]int64  `json:"topics"`     // committed records
-	Alerts          Alerts            `json:"alerts"`
-	Labels          map[string]Caught `json:"labels"` // by kind of attack
-	Honest          *Caught           `json:"honest,omitempty"`
-	Balance         Balance           `json:"balance"`
-	OK              bool              `json:"ok"` // no faults
-	Faults          []string          `json:"faults,omitempty"`
+	Outcomes        map[string]int64            `json:"outcomes"`
+	Rules           map[string]int64            `json:"rules"`   // hits
+	Refused         map[string]int64            `json:"refused"` // dead letters, by topic, code and field
+	Events          int64                       `json:"events"`
+	EventsPerSecond float64                     `json:"events_per_second"`
+	Seconds         float64                     `json:"seconds"`
+	ClickHouse      map[string]int64            `json:"clickhouse"` // rows by table
+	Topics          map[string]int64            `json:"topics"`     // committed records
+	Alerts          Alerts                      `json:"alerts"`
+	Labels          map[string]Caught           `json:"labels"` // by kind of attack
+	Honest          *Caught                     `json:"honest,omitempty"`
+	Programs        map[string]map[string]int64 `json:"programs"`    // what each did, by kind
+	Findings        map[string]Finding          `json:"findings"`    // by rule of the alert, what was planted and what was found
+	LifeAlerts      map[string]int64            `json:"life_alerts"` // of the life of refunds, by rule
+	Balance         Balance                     `json:"balance"`
+	OK              bool                        `json:"ok"` // no faults
+	Faults          []string                    `json:"faults,omitempty"`
 }
 
 // Alerts counts them.
@@ -45,6 +48,15 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 		ClickHouse: rows, Topics: t.Topics, Labels: t.Labels,
 		Alerts: Alerts{Raised: t.Alerts, Delivered: int64(c.Alerts), Repeats: int64(c.Repeats), Refused: int64(c.Refused)},
 	}
+	life := faults{}
+	sum.Programs, sum.Findings = s.cast.did(), s.cast.judge(t, &life)
+	sum.LifeAlerts = map[string]int64{}
+	for rule := range t.Found {
+		sum.LifeAlerts[rule] = t.Found.count(rule)
+	}
+	for topic, n := range s.cast.wrote() {
+		sum.Topics[topic] = max(n, sum.Topics[topic])
+	}
 	for topic, n := range s.feeder.sentTo() {
 		sum.Topics[topic] = max(n, sum.Topics[topic])
 	}
@@ -56,6 +68,10 @@ func (s *stage) summary(took time.Duration, rows map[string]int64, rowsErr error
 	}
 	sum.Balance, sum.Faults = s.audit.Verify()
 	fault := func(format string, args ...any) { sum.Faults = append(sum.Faults, fmt.Sprintf(format, args...)) }
+	sum.Faults = append(sum.Faults, life.all()...)
+	if err := s.cast.deeds.failed; err != nil { // nobody works any more
+		fault("%v", err)
+	}
 	if left != "" {
 		fault("not done in time: %s", left)
 		if w := s.say.lastWarning(); w != "" {
@@ -99,11 +115,35 @@ refused     %s
 attacks     %s
 alerts      %s raised, %s delivered
 ClickHouse  %s
+%s%s
 balance     %s
 %s
 `, number(sum.Events), sum.Seconds, number(int64(sum.EventsPerSecond)), outcomes(sum.Outcomes), top(sum.Rules, 100), top(sum.Refused, 100),
-		attacks(sum.Labels, sum.Honest), number(sum.Alerts.Raised), number(sum.Alerts.Delivered), top(sum.ClickHouse, 100), b, verdict)
+		attacks(sum.Labels, sum.Honest), number(sum.Alerts.Raised), number(sum.Alerts.Delivered), top(sum.ClickHouse, 100), programs(sum.Programs), "found       "+findings(sum.Findings), b, verdict)
 	return err
+}
+
+// programs is a line for each that worked.
+func programs(all map[string]map[string]int64) string {
+	var b strings.Builder
+	for _, name := range sorted(all) {
+		fmt.Fprintf(&b, "%-12s%s\n", name, top(all[name], 100))
+	}
+	return b.String()
+}
+
+// findings is what was found of what was planted.
+func findings(all map[string]Finding) string {
+	var parts []string
+	for _, rule := range sorted(all) {
+		if f := all[rule]; f.Planted > 0 || f.Found > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d of %d", rule, f.Found, f.Planted))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing was to be found"
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (b Balance) String() string {

@@ -202,6 +202,7 @@ func (s *stage) panel(rate float64) []string {
 	} else {
 		lines = append(lines, "ClickHouse  "+top(rows, 10))
 	}
+	lines = append(lines, strings.Split(strings.TrimSpace(programs(s.cast.did())+"found       "+findings(s.cast.deeds.compare(s.cast.rules(), t.Found, &faults{}))), "\n")...)
 	lines = append(lines, fmt.Sprintf("alerts      %s raised, %s delivered", number(max(t.Alerts, delivered)), number(delivered)))
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -124,14 +124,15 @@ type Caught struct {
 
 // Tally is what the audit has seen so far.
 type Tally struct {
-	Outcomes map[string]int64
+	Outcomes map[string]int64 // the engine's
 	Rules    map[string]int64
 	Refused  map[string]int64 // dead letters, by topic, code and field
 	Topics   map[string]int64
 	Labels   map[string]Caught
 	Honest   Caught // the refunds without a label, in the same way
 	Hits     int64
-	Alerts   int64 // different ones
+	Alerts   int64   // different ones
+	Found    tallies // alerts of the life of a refund, by rule
 	progress progress
 	moved    time.Time
 }
@@ -142,17 +143,17 @@ func (a *Audit) Tally() Tally {
 	defer a.mu.Unlock()
 	t := Tally{
 		Outcomes: map[string]int64{"approve": 0, "review": 0, "reject": 0}, Rules: maps.Clone(a.rules), Refused: maps.Clone(a.refused), Topics: maps.Clone(a.topics),
-		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), progress: a.progress, moved: a.moved,
+		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), Found: a.found.clone(), progress: a.progress, moved: a.moved,
 	}
 	for id, d := range a.decisions {
-		t.Outcomes[d.outcome.String()]++
+		t.Outcomes[d.first.String()]++
 		kind, fraud := a.labels[id]
 		c := t.Labels[kind]
 		if !fraud {
 			c = t.Honest
 		}
 		c.Total++
-		if d.outcome != event.Approve {
+		if d.first != event.Approve {
 			c.Caught++
 		}
 		if fraud {
@@ -168,5 +169,5 @@ func (a *Audit) Tally() Tally {
 func (a *Audit) reached(topic string, partition int32, end int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.position[topic][partition] >= end
+	return a.position.reached(topic, partition, end)
 }
