@@ -48,7 +48,6 @@ func (s *session) saveRecovered(p *progress, r *recovery) error {
 	}
 	bytes, room := s.engine.Stats().Bytes, s.cfg.State.Memory
 	s.metrics.stateBytes.Set(float64(bytes))
-	s.metrics.recoveryBehind.Set(float64(s.behind()))
 	r.least = min(r.least, bytes)
 	if !s.saveDue() && (room == 0 || bytes < room || bytes < r.least+room/8+minGrowth) {
 		return nil

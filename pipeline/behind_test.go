@@ -26,22 +26,14 @@ func TestARecoveryIsSavedOnItsWay(t *testing.T) {
 			t.Parallel()
 			sc := &script{r: rand.New(rand.NewPCG(seed, 5))}
 			before, after := sc.batch(), sc.batch()
-			once := newStateWorld(t)
-			once.produce(before)
-			once.produce(after)
-			once.hold.Store(false)
-			in := once.run()
-			once.drained()
-			if err := in.end(); err != nil {
-				t.Fatal(err)
-			}
+			undisturbed := decidedOnce(t, before, after)
 
 			w := newStateWorld(t)
 			w.cfg.State.Dir, w.cfg.State.SaveInterval, w.cfg.State.Memory = filepath.Join(t.TempDir(), "state"), 10*time.Millisecond, int64(seed%2)
 			w.produce(before)
 			want := map[string][]int64{}
 			for range 50 { // until the partition that will be cut off has something
-				in = w.run()
+				in := w.run()
 				w.settle(in) // some wait
 				if err := in.end(); err != nil {
 					t.Fatal(err)
@@ -60,7 +52,7 @@ func TestARecoveryIsSavedOnItsWay(t *testing.T) {
 			cut := w.c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "transactions", Partitions: []int32{1}, Err: kerr.NotLeaderForPartition, Count: -1})
 			var got pipeline.StateInfo
 			for range 50 { // each goes on where the one before ended
-				in = w.run()
+				in := w.run()
 				saves := in.metric("refundguard_state_save_seconds")
 				w.until("something is saved", func() bool { return in.metric("refundguard_state_save_seconds") >= saves+2 })
 				if err := in.end(); err != nil {
@@ -78,12 +70,12 @@ func TestARecoveryIsSavedOnItsWay(t *testing.T) {
 			}
 			w.produce(after)
 			w.hold.Store(false)
-			in = w.run()
+			in := w.run()
 			w.drained()
 			if err := in.end(); err != nil {
 				t.Fatal(err)
 			}
-			w.compare(once.results())
+			w.compare(undisturbed)
 		})
 	}
 }

@@ -103,16 +103,7 @@ func TestACheckpointStandsInForFolderAndTopics(t *testing.T) {
 			for range 4 {
 				batches = append(batches, sc.batch())
 			}
-			once := newStateWorld(t)
-			for _, b := range batches {
-				once.produce(b)
-			}
-			once.hold.Store(false)
-			in := once.run()
-			once.drained()
-			if err := in.end(); err != nil {
-				t.Fatal(err)
-			}
+			want := decidedOnce(t, batches...)
 
 			w := newStateWorld(t)
 			bucket := bucketed(t, w)
@@ -133,7 +124,7 @@ func TestACheckpointStandsInForFolderAndTopics(t *testing.T) {
 				w.loseFolder()
 				w.cutTo(bucket, w.list(bucket)[0])
 			}
-			w.compare(once.results())
+			w.compare(want)
 		})
 	}
 }

@@ -161,6 +161,22 @@ func newStateWorld(t *testing.T) *held {
 	return r
 }
 
+// decidedOnce is what comes of batches where nothing happens to the pipeline.
+func decidedOnce(t *testing.T, batches ...[]*kgo.Record) map[string]string {
+	t.Helper()
+	r := newStateWorld(t)
+	for _, b := range batches {
+		r.produce(b)
+	}
+	r.hold.Store(false)
+	in := r.run()
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	return r.results()
+}
+
 // settle waits until what can be decided is decided and committed.
 func (r *held) settle(in *instance) {
 	last, since := pipeline.Balance{}, time.Now()

@@ -61,17 +61,7 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 			for range 5 {
 				batches = append(batches, sc.batch())
 			}
-			once := newStateWorld(t)
-			for _, b := range batches {
-				once.produce(b)
-			}
-			once.hold.Store(false)
-			in := once.run()
-			once.drained()
-			if err := in.end(); err != nil {
-				t.Fatal(err)
-			}
-			want := once.results()
+			want := decidedOnce(t, batches...)
 
 			w := newStateWorld(t)
 			w.cfg.State.Dir, w.cfg.State.SaveInterval, w.cfg.State.Memory = filepath.Join(t.TempDir(), "state"), 10*time.Millisecond, int64(seed%2)
@@ -126,19 +116,10 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 func TestAFailedCommitIsNotSaved(t *testing.T) {
 	sc := &script{r: rand.New(rand.NewPCG(9, 9))}
 	batches := [][]*kgo.Record{sc.batch(), sc.batch(), sc.batch()}
-	once := newStateWorld(t)
-	for _, b := range batches {
-		once.produce(b)
-	}
-	once.hold.Store(false)
-	in := once.run()
-	once.drained()
-	if err := in.end(); err != nil {
-		t.Fatal(err)
-	}
+	want := decidedOnce(t, batches...)
 	w := newStateWorld(t)
 	w.cfg.State.Dir, w.cfg.State.SaveInterval = t.TempDir(), time.Millisecond
-	in = w.run()
+	in := w.run()
 	for _, b := range batches {
 		w.produce(b[:len(b)/2])
 		w.settle(in)
@@ -157,7 +138,7 @@ func TestAFailedCommitIsNotSaved(t *testing.T) {
 	if err := in.end(); err != nil {
 		t.Fatal(err)
 	}
-	w.compare(once.results())
+	w.compare(want)
 }
 
 // A start with a saved state reads what came since, even where the topics hold
