@@ -8,7 +8,7 @@ package pipeline
 const (
 	// firstRefundBytes is what the outputs of a refund are thought to take before
 	// any was seen: much, so that the first pass is small.
-	firstRefundBytes = 64 << 10
+	firstRefundBytes = 256 << 10
 	// minPortion is how many refunds of a partition a pass takes at least.
 	minPortion = 16
 )
