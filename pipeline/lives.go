@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,6 +27,9 @@ type lives struct {
 	secondAbove event.Money // in the base currency; 0: one analyst is enough always
 
 	slots map[string]verdictSlots // by stream
+
+	late bool // a time has passed that waits for what was said before: see heard
+	deaf bool // a partition is silent, and time passes without it
 
 	// While recovering: cases whose refunds the state doesn't count yet.
 	unsettled map[string]bool
@@ -80,9 +84,14 @@ func (p policy) PaidBy(method string, now int64) int64 {
 	return p.s.etaFrom(method, time.UnixMilli(now)).UnixMilli()
 }
 
-func (p policy) OnDeadline(severity rules.Severity) cases.Kind {
-	switch p.s.cfg.Review.OnDeadline[severity.String()] {
+// OnDeadline approves nothing while it is on hold, or while it can't be told
+// whether somebody has rejected it: then people are asked again.
+func (p policy) OnDeadline(c *cases.Case) cases.Kind {
+	switch p.s.cfg.Review.OnDeadline[c.Severity.String()] {
 	case "approve":
+		if p.s.lives.deaf || p.s.guards.Holds(c.MerchantID) {
+			return cases.Escalate
+		}
 		return cases.Approve
 	case "reject":
 		return cases.Reject
@@ -206,11 +215,57 @@ func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Tim
 	}
 }
 
+// heard is the time before which all that was said of cases had its turn. No time
+// passes that is later: after hours in which nothing worked, a verdict that was in
+// time comes before the deadline, and a result before it is overdue. What brings
+// nothing for align_timeout isn't waited for; then deadlines approve nothing.
+func (s *session) heard() int64 {
+	until, silence := int64(math.MaxInt64), time.Now().Add(-s.cfg.Engine.AlignTimeout)
+	s.lives.deaf = false
+	for _, in := range s.inputs {
+		if in.gates || !in.decides {
+			continue
+		}
+		for _, p := range in.partitions {
+			switch {
+			case p.endKnown && p.decided() >= p.end:
+				p.heardUntil, p.unheardSince = s.ends.of, time.Time{}
+			case p.unheardSince.IsZero():
+				p.unheardSince = time.Now()
+			case p.unheardSince.Before(silence) && p.waiting() == 0 && p.peek() == nil && p.silentSince(silence):
+				s.lives.deaf = true
+				continue
+			}
+			until = min(until, p.heardUntil)
+		}
+	}
+	return until
+}
+
+// silentSince reports whether a partition has brought nothing since then.
+func (p *partition) silentSince(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moved.Before(at)
+}
+
 // timePasses does what was to be done by now.
 func (s *session) timePasses(now time.Time) (some bool) {
-	for !s.cfg.Observe && !s.epoch.full() && s.failed == nil {
+	s.lives.late = false
+	if s.cfg.Observe {
+		return false
+	}
+	heard := int64(math.MinInt64) // not asked yet
+	for !s.epoch.full() && s.failed == nil {
 		id, ok := s.lives.book.Next(now.UnixMilli())
 		if !ok {
+			break
+		}
+		if heard == math.MinInt64 {
+			heard = s.heard()
+		}
+		if id, ok = s.lives.book.Next(min(now.UnixMilli(), heard)); !ok {
+			s.lives.late = true
 			break
 		}
 		c, err := s.lives.book.Get(id)

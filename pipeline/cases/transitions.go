@@ -82,7 +82,7 @@ func escalate(c *Case, ev *Event, p Policy, _ *Change) *Refusal {
 
 func deadline(c *Case, ev *Event, p Policy, ch *Change) *Refusal {
 	passed := c.Severity
-	what := p.OnDeadline(c.Severity)
+	what := p.OnDeadline(c)
 	if what == Approve && (c.Paid || p.NeedsTwo(c)) {
 		what = Escalate // nobody looked, and somebody must
 	}

@@ -1,0 +1,96 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// approving has every deadline approve what nobody has looked at.
+func (r *life) approving() (skip func(time.Duration)) {
+	var skew time.Duration
+	r.now = func() time.Time { return time.Now().Add(skew) }
+	for severity := range r.cfg.Review.OnDeadline {
+		r.cfg.Review.OnDeadline[severity] = "approve"
+	}
+	return func(d time.Duration) { skew += d }
+}
+
+// What was said while the service was down comes before the deadlines that passed
+// meanwhile: a verdict, a denial, and the ledger's result.
+func TestWhatWasSaidInTimeComesBeforeDeadlines(t *testing.T) {
+	r := newLife(t)
+	skip := r.approving()
+	in := r.run()
+	r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+	for i, id := range []string{"rejected", "denied", "nobody"} {
+		r.send("refunds", 0, refund(id, "t1", "ann", "60", time.Duration(i+1)*time.Hour))
+	}
+	r.send("refunds", 0, refund("paid", "t1", "ann", "10", 5*time.Hour))
+	r.until("decided", func() bool { return in.Balance().Read == 4 })
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	// Each behind records that have to be read first.
+	for i := range 2000 {
+		r.send("reviews", 0, fields{"review_id": fmt.Sprint("none", i)})
+	}
+	r.verdict("v1", "rejected", "reject", "bob")
+	r.confirm("c1", "denied", false)
+	r.result("l1", "paid", "executed", "10")
+	skip(6 * 24 * time.Hour)
+	in = r.run()
+	r.until("the deadline of the third", func() bool { return len(r.alerted("nobody")) > 0 })
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string][2]string{
+		"rejected": {"review engine, reject analyst:bob", "[]"},
+		"denied":   {"review engine, reject customer", "[denied-by-customer]"},
+		"paid":     {"approve engine", "[]"},
+		"nobody":   {"review engine, approve deadline", "[review-deadline]"},
+	} {
+		if got := [2]string{r.outcomes(id), fmt.Sprint(r.alerted(id))}; got != want {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+}
+
+// A deadline releases nothing that is on hold: people are asked again.
+func TestADeadlineReleasesNothingOnHold(t *testing.T) {
+	for name, hold := range map[string]string{"everything": `"all":true`, "its merchant": `"merchant_id":"m1"`, "another merchant": `"merchant_id":"m2"`} {
+		t.Run(name, func(t *testing.T) {
+			r := newLife(t)
+			skip := r.approving()
+			in := r.run()
+			r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+			f := refund("held", "t1", "ann", "60", time.Hour)
+			f["merchant_id"] = "m1"
+			r.send("refunds", 0, f)
+			r.until("decided", func() bool { return in.Balance().Read == 1 })
+			if err := in.end(); err != nil {
+				t.Fatal(err)
+			}
+			control := &kgo.Record{Topic: controlsTopic, Key: []byte("h1"), Value: fmt.Appendf(nil, `{"kind":"hold",%s,"reason":"an attack","by":"bob","at":"2026-01-05T10:00:00Z"}`, hold)}
+			if err := r.client.ProduceSync(t.Context(), control).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			skip(61 * time.Minute)
+			in = r.run()
+			r.until("the deadline passes", func() bool { return len(r.alerted("held")) > 0 })
+			if err := in.end(); err != nil {
+				t.Fatal(err)
+			}
+			want := "review engine"
+			if name == "another merchant" {
+				want += ", approve deadline"
+			}
+			if got := r.outcomes("held"); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
