@@ -118,6 +118,9 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 		return err
 	}
 	for id, sp := range spans {
+		if j.caseEnds[id] > sp.To {
+			j.caseEnds[id] = 0 // it was cut: what is there now came later
+		}
 		from, _ := goesOn(sp.From, j.caseEnds[id])
 		j.caseEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 	}
@@ -138,11 +141,16 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 }
 
 // learnCase takes a case as it is written. If its refund is settled in the state,
-// what changed since is settled, too; else it will be when the refund is met.
+// what changed since is settled, too; else it will be when the refund is met. One
+// that is known to have gone further stays so: where the topic was given more
+// partitions, older records of it can be read after newer ones.
 func (s *session) learnCase(c *cases.Case) error {
 	was, err := s.lives.book.Get(c.RefundID)
 	if err != nil {
 		return fmt.Errorf("the state on disk: %w", err)
+	}
+	if was != nil && was.After(c) {
+		return nil
 	}
 	if was != nil && was.Settled {
 		c.Settled = true

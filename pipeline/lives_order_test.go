@@ -2,9 +2,13 @@ package pipeline_test
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -94,3 +98,76 @@ func TestADeadlineReleasesNothingOnHold(t *testing.T) {
 		})
 	}
 }
+
+// A refund that was released stays so, whatever became of the topic of cases since
+// the state was saved: nobody can release it again.
+func TestReleasedOnceWhateverBecameOfTheCases(t *testing.T) {
+	for name, spoil := range map[string]func(r *life, adm *kadm.Client) error{
+		"made anew": func(r *life, adm *kadm.Client) error {
+			_, err := adm.DeleteTopics(r.t.Context(), casesTopic)
+			return err
+		},
+		"more partitions": func(r *life, adm *kadm.Client) error {
+			_, err := adm.UpdatePartitions(r.t.Context(), 24, casesTopic)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newLife(t)
+			state, before := filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "before")
+			if name == "made anew" { // else without a state: all is read
+				r.cfg.State.Dir, r.cfg.State.SaveInterval = state, time.Hour
+			}
+			in := r.run()
+			r.send("transactions", 0, tx("t1", "ann", "5000", 0))
+			const n = 30
+			for i := range n {
+				r.send("refunds", 0, refund(fmt.Sprint("r", i), "t1", "ann", "60", time.Duration(i+1)*time.Hour))
+			}
+			r.until("decided", func() bool { return in.Balance().Read == n })
+			if err := in.end(); err != nil {
+				t.Fatal(err)
+			}
+			if r.cfg.State.Dir != "" {
+				if err := os.CopyFS(before, os.DirFS(state)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := spoil(r, kadm.NewClient(r.client)); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{}
+			for round := range 2 {
+				in = r.run()
+				r.until("live", func() bool { return in.Ready() == nil })
+				for i := range n / 2 {
+					id := fmt.Sprint("r", i)
+					r.verdict(fmt.Sprint(round, id), id, "approve", "bob")
+					want[id] = 1
+				}
+				r.drained()
+				if err := in.end(); err != nil {
+					t.Fatal(err)
+				}
+				if r.cfg.State.Dir == "" {
+					continue
+				}
+				// A crash before anything was saved.
+				if err := os.RemoveAll(state); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.CopyFS(state, os.DirFS(before)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := r.released(); !maps.Equal(got, want) {
+				t.Errorf("released: %v, want %v", got, want)
+			}
+			if b := in.Balance(); b.Approved != n/2 || b.InReview != n/2 {
+				t.Errorf("%+v", b)
+			}
+		})
+	}
+}
+
+const casesTopic = "refundguard-cases"
