@@ -117,6 +117,8 @@ func TestReleasedOnceWhateverBecameOfTheCases(t *testing.T) {
 			state, before := filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "before")
 			if name == "made anew" { // else without a state: all is read
 				r.cfg.State.Dir, r.cfg.State.SaveInterval = state, time.Hour
+			} else if _, err := kadm.NewClient(r.client).CreateTopic(t.Context(), 23, 1, nil, casesTopic); err != nil {
+				t.Fatal(err)
 			}
 			in := r.run()
 			r.send("transactions", 0, tx("t1", "ann", "5000", 0))
