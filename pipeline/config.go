@@ -154,7 +154,7 @@ type ReviewConfig struct {
 	Calendar   calendar.Config          `koanf:"calendar"`
 
 	// SecondAbove is the amount in currency.base above which two analysts must
-	// approve; "": one is enough.
+	// approve, 0: always; "": one is enough.
 	SecondAbove string `koanf:"second_above"`
 
 	// MinutesPerCase is what an analyst spends on a case, for what rules cost.

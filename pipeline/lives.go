@@ -24,7 +24,7 @@ type lives struct {
 	book   *cases.Book
 	policy policy
 
-	secondAbove event.Money // in the base currency; 0: one analyst is enough always
+	secondAbove event.Money // in the base currency; below 0: one analyst is enough always
 
 	slots map[string]verdictSlots // by stream
 
@@ -103,11 +103,14 @@ func (p policy) NeedsTwo(c *cases.Case) bool { return needsTwo(c, p.s.lives.seco
 
 // needsTwo is also where there is no rate for the currency.
 func needsTwo(c *cases.Case, above event.Money) bool {
-	return above > 0 && (c.Base == 0 || c.Base > above)
+	return above >= 0 && (c.Base == 0 || c.Base > above)
 }
 
-// secondAbove is in the base currency; 0: one analyst is always enough.
+// secondAbove is in the base currency; below 0: one analyst is always enough.
 func (c ReviewConfig) secondAbove() event.Money {
+	if c.SecondAbove == "" {
+		return -1
+	}
 	above, _ := event.ParseMoney([]byte(c.SecondAbove)) // checked by Validate
 	return above
 }

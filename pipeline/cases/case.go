@@ -38,6 +38,10 @@ func (s State) String() string {
 // Final reports whether nothing is waited for any more.
 func (s State) Final() bool { return s == Rejected || s == Executed || s == Failed }
 
+// rests reports whether nothing is waited for: it is final, or nobody tells what
+// the ledger did.
+func (c *Case) rests() bool { return c.State.Final() || c.State != InReview && c.Due == 0 }
+
 // order is how far a refund has come by that state, under one decision.
 func (s State) order() int {
 	return [...]int{InReview: 0, Approved: 0, Rejected: 0, Overdue: 1, Failed: 2, Executed: 3}[s]
