@@ -295,10 +295,10 @@ func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 	ev, slots := &rec.Event, &s.slots
 	c := &cases.Case{
 		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
-		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent), Language: s.language(ev),
+		Method: clip(ev.Str(slots.method), maxCaseText), Agent: ev.Str(slots.agent), Language: clip(s.language(ev), maxCaseText),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
-		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
+		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Ordinal: 1, Reason: clip(out.reason, maxCaseText), Settled: true,
 	}
 	c.Base, _ = s.set.InBase(c.Amount, c.Currency)
 	switch out.outcome {
