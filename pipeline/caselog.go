@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -175,6 +176,9 @@ func (s *session) settled(id string, journal event.Outcome) (event.Outcome, erro
 		return 0, fmt.Errorf("the state on disk: %w", err)
 	}
 	if c == nil {
+		if journal == event.Review {
+			s.lives.lost = append(s.lives.lost, id)
+		}
 		return journal, nil
 	}
 	if !c.Settled {
@@ -205,6 +209,19 @@ func (s *session) settleRest() error {
 		}
 	}
 	return nil
+}
+
+// tellLostCases tells of refunds in review whose cases are gone: their topic was
+// made anew, or keeps too little, and so was what the state had of them. Nothing
+// comes of a verdict on them any more.
+func (s *session) tellLostCases() {
+	lost := s.lives.lost
+	if s.lives.lost = nil; len(lost) == 0 {
+		return
+	}
+	slices.Sort(lost)
+	s.tell("cases-lost", fmt.Sprint(s.began, len(lost), lost[0]), fmt.Sprintf("%d refunds are in review, and topic %s no longer holds their cases, the first is %q: nobody can approve or reject them. "+
+		"Find them in %s, and have them asked for again under other ids", len(lost), s.topics.Cases, clip(lost[0], 200), s.topics.Decisions))
 }
 
 // keptFor is how long a case stays known after its end.

@@ -28,7 +28,9 @@ type lives struct {
 
 	slots map[string]verdictSlots // by stream
 
-	late bool // a time has passed that waits for what was said before: see heard
+	late bool     // a time has passed that waits for what was said before: see heard
+	lost []string // while recovering: refunds in review that have no case
+
 	deaf bool // a partition is silent, and time passes without it
 
 	// While recovering: cases whose refunds the state doesn't count yet.
@@ -78,7 +80,7 @@ func (p policy) ReviewBy(severity rules.Severity, now int64) int64 {
 }
 
 func (p policy) PaidBy(method string, now int64) int64 {
-	if !p.s.hasResults() {
+	if !p.s.hasResults() || p.s.cfg.Observe { // nothing is paid of what is only observed
 		return 0
 	}
 	return p.s.etaFrom(method, time.UnixMilli(now)).UnixMilli()

@@ -5,11 +5,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/rules/event"
 )
 
 // approving has every deadline approve what nobody has looked at.
@@ -173,3 +176,55 @@ func TestReleasedOnceWhateverBecameOfTheCases(t *testing.T) {
 }
 
 const casesTopic = "refundguard-cases"
+
+// lostCases are the messages of what tells of them.
+func (r *life) lostCases() (messages []string) {
+	for _, rec := range r.read("alerts") {
+		if a, err := event.ParseAlert(rec.Value); err == nil && a.Rule == "cases-lost" {
+			messages = append(messages, a.Severity+": "+a.Message)
+		}
+	}
+	return messages
+}
+
+// Where neither the topic nor the state has the case of a refund in review any
+// more, somebody is told: no verdict can help it.
+func TestLostCasesAreTold(t *testing.T) {
+	r := newLife(t)
+	in := r.run()
+	r.send("transactions", 0, tx("t1", "ann", "5000", 0))
+	for _, id := range []string{"a", "b", "c"} {
+		r.send("refunds", 0, refund(id, "t1", "ann", "60", time.Hour))
+	}
+	r.send("refunds", 0, refund("paid", "t1", "ann", "10", time.Hour))
+	r.until("decided", func() bool { return in.Balance().Read == 4 })
+	r.verdict("v1", "a", "reject", "bob")
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	in = r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	if lost := r.lostCases(); len(lost) > 0 {
+		t.Fatalf("nothing is lost, and told was %q", lost)
+	}
+	if _, err := kadm.NewClient(r.client).DeleteTopics(t.Context(), casesTopic); err != nil {
+		t.Fatal(err)
+	}
+	in = r.run()
+	r.until("it is told", func() bool { return len(r.lostCases()) > 0 })
+	r.verdict("v2", "b", "approve", "bob")
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	if told := r.lostCases(); len(told) != 1 || !strings.HasPrefix(told[0], "critical: 2 refunds are in review") {
+		t.Errorf("%q", told)
+	}
+	if codes := r.refusals(); fmt.Sprint(codes) != "[CASE_FINISHED]" {
+		t.Errorf("refused: %v", codes)
+	}
+}
