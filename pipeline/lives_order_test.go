@@ -5,12 +5,15 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -226,5 +229,54 @@ func TestLostCasesAreTold(t *testing.T) {
 	}
 	if codes := r.refusals(); fmt.Sprint(codes) != "[CASE_FINISHED]" {
 		t.Errorf("refused: %v", codes)
+	}
+}
+
+// A partition of verdicts that brings nothing doesn't stop time, and a deadline
+// approves nothing then: somebody may have rejected it.
+func TestADeadlineApprovesNothingUnheard(t *testing.T) {
+	r := newLife(t)
+	r.cfg.Engine.AlignTimeout = 100 * time.Millisecond
+	r.approving()
+	var skew atomic.Int64
+	r.now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	in := r.run()
+	r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+	r.send("refunds", 0, refund("held", "t1", "ann", "60", time.Hour))
+	r.until("decided", func() bool { return in.Balance().Read == 1 })
+	var silent atomic.Bool
+	r.c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.c.KeepControl()
+		q := req.(*kmsg.ListOffsetsRequest)
+		if !silent.Load() || !slices.ContainsFunc(q.Topics, func(t kmsg.ListOffsetsRequestTopic) bool { return t.Topic == "reviews" }) {
+			return nil, nil, false
+		}
+		resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, topic := range q.Topics {
+			st := kmsg.NewListOffsetsResponseTopic()
+			st.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				sp := kmsg.NewListOffsetsResponseTopicPartition()
+				sp.Partition, sp.LeaderEpoch = p.Partition, -1
+				if sp.Offset = 0; topic.Topic == "reviews" && p.Partition == 1 {
+					sp.Offset = 1000 // which never comes
+				}
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	silent.Store(true)
+	skew.Store(int64(61 * time.Minute))
+	r.until("the deadline passes", func() bool { return len(r.alerted("held")) == 1 })
+	if got := r.outcomes("held"); got != "review engine" {
+		t.Errorf("unheard: %s", got)
+	}
+	silent.Store(false)
+	skew.Store(int64(24 * time.Hour))
+	r.until("the next one passes", func() bool { return len(r.alerted("held")) == 2 })
+	if got := r.outcomes("held"); got != "review engine, approve deadline" {
+		t.Errorf("heard: %s", got)
 	}
 }
