@@ -19,12 +19,15 @@ type due struct {
 
 // of reports whether a refund is due, and whether deciding it now leaves a
 // partition out.
-func (d *due) of(r *record) (ok, degraded bool) {
+func (d *due) of(r *record) (ok, degraded bool) { return d.at(r, r.Event.Time) }
+
+// at is of, for a record that waits for what is earlier than another time.
+func (d *due) at(r *record, t int64) (ok, degraded bool) {
 	strict, lenient := d.strict, d.lenient
 	if r.gen < d.gen {
 		strict, lenient = d.strictAsked, d.lenientAsked
 	}
-	return r.Event.Time < lenient, r.Event.Time >= strict
+	return t < lenient, t >= strict
 }
 
 // earlier is what waits and isn't due: the earliest refund of each transaction.

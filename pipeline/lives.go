@@ -159,7 +159,9 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	}
 	ev, named := s.eventOf(r, &slots, now)
 	if c == nil {
-		if ok, _ := d.of(r); !ok {
+		// Not until the time that it is stamped with, where that is yet to come:
+		// what is behind it would wait as long.
+		if ok, _ := d.at(r, min(r.Event.Time, r.Received)); !ok {
 			return false
 		}
 		s.unknownRefund(r, id, ev.Kind, now)

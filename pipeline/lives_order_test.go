@@ -280,3 +280,24 @@ func TestADeadlineApprovesNothingUnheard(t *testing.T) {
 		t.Errorf("heard: %s", got)
 	}
 }
+
+// A record of an unknown refund that is stamped minutes ahead doesn't keep those
+// behind it waiting for that time.
+func TestWhatIsStampedAheadKeepsNothingWaiting(t *testing.T) {
+	r := newLife(t)
+	in := r.run()
+	r.send("transactions", 0, tx("t1", "ann", "1000", 0))
+	r.send("refunds", 0, refund("held", "t1", "ann", "60", time.Hour))
+	r.until("decided", func() bool { return in.Balance().Read == 1 })
+	r.hold.Store(true) // the transactions never end
+	ahead := func(d time.Duration) string { return time.Now().Add(d).Format(time.RFC3339) }
+	r.send("confirmations", 1, fields{"confirmation_id": "c1", "refund_id": "nobody", "confirmed": true, "occurred_at": ahead(4 * time.Minute)})
+	r.confirm("c2", "held", false)
+	later := tx("t2", "bob", "1", 0)
+	later["occurred_at"] = ahead(30 * time.Second)
+	r.send("transactions", 0, later)
+	r.until("the customer's denial", func() bool { return r.outcomes("held") == "review engine, reject customer" })
+	if codes := r.refusals(); fmt.Sprint(codes) != "[UNKNOWN_REFUND]" {
+		t.Errorf("refused: %v", codes)
+	}
+}
