@@ -76,7 +76,7 @@ func (s *session) happens(in *input) bool {
 type policy struct{ s *session }
 
 func (p policy) ReviewBy(severity rules.Severity, now int64) int64 {
-	return p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli()
+	return max(p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli(), now+1) // or it never ends
 }
 
 func (p policy) PaidBy(method string, now int64) int64 {
