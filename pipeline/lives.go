@@ -264,14 +264,14 @@ func (s *session) timePasses(now time.Time) (some bool) {
 	}
 	heard := int64(math.MinInt64) // not asked yet
 	for !s.epoch.full() && s.failed == nil {
-		id, ok := s.lives.book.Next(now.UnixMilli())
-		if !ok {
+		if _, ok := s.lives.book.Next(now.UnixMilli()); !ok {
 			break
 		}
 		if heard == math.MinInt64 {
 			heard = s.heard()
 		}
-		if id, ok = s.lives.book.Next(min(now.UnixMilli(), heard)); !ok {
+		id, ok := s.lives.book.Next(min(now.UnixMilli(), heard))
+		if !ok {
 			s.lives.late = true
 			break
 		}
