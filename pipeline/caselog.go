@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +119,9 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 		return err
 	}
 	for id, sp := range spans {
+		if j.caseEnds[id] > sp.To {
+			j.caseEnds[id] = 0 // it was cut: what is there now came later
+		}
 		from, _ := goesOn(sp.From, j.caseEnds[id])
 		j.caseEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 	}
@@ -138,11 +142,16 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 }
 
 // learnCase takes a case as it is written. If its refund is settled in the state,
-// what changed since is settled, too; else it will be when the refund is met.
+// what changed since is settled, too; else it will be when the refund is met. One
+// that is known to have gone further stays so: where the topic was given more
+// partitions, older records of it can be read after newer ones.
 func (s *session) learnCase(c *cases.Case) error {
 	was, err := s.lives.book.Get(c.RefundID)
 	if err != nil {
 		return fmt.Errorf("the state on disk: %w", err)
+	}
+	if was != nil && was.After(c) {
+		return nil
 	}
 	if was != nil && was.Settled {
 		c.Settled = true
@@ -167,6 +176,9 @@ func (s *session) settled(id string, journal event.Outcome) (event.Outcome, erro
 		return 0, fmt.Errorf("the state on disk: %w", err)
 	}
 	if c == nil {
+		if journal == event.Review {
+			s.lives.lost = append(s.lives.lost, id)
+		}
 		return journal, nil
 	}
 	if !c.Settled {
@@ -197,6 +209,19 @@ func (s *session) settleRest() error {
 		}
 	}
 	return nil
+}
+
+// tellLostCases tells of refunds in review whose cases are gone: their topic was
+// made anew, or keeps too little, and so was what the state had of them. Nothing
+// comes of a verdict on them any more.
+func (s *session) tellLostCases() {
+	lost := s.lives.lost
+	if s.lives.lost = nil; len(lost) == 0 {
+		return
+	}
+	slices.Sort(lost)
+	s.tell("cases-lost", fmt.Sprint(s.began, len(lost), lost[0]), fmt.Sprintf("%d refunds are in review, and topic %s no longer holds their cases, the first is %q: nobody can approve or reject them. "+
+		"Find them in %s, and have them asked for again under other ids", len(lost), s.topics.Cases, clip(lost[0], 200), s.topics.Decisions))
 }
 
 // keptFor is how long a case stays known after its end.

@@ -99,6 +99,7 @@ type session struct {
 	overload            overload
 	breaker             *breaker
 	controls            controls
+	guards              engine.Guards   // as the engine has them
 	guardsChanged       bool            // at the end of the epoch the engine is told
 	byTime              []int32         // what is being decided
 	follows             bool            // another instance works

@@ -27,6 +27,11 @@ const (
 	// framing is about what a record alone in its batch takes besides its key,
 	// value and headers, and what we add to the headers.
 	framing = 1 << 10
+	// caseFraming is what a case is at most besides its request, for the same: five
+	// ids, and texts of maxCaseText.
+	caseFraming = framing + 5*256 + 3*maxCaseText + 512
+	// maxCaseText is what a case keeps of a method, a language and a reason.
+	maxCaseText = 128
 )
 
 // sizes is how large a batch each topic takes: what its configuration says,
@@ -109,7 +114,7 @@ func (s *session) measure(ctx context.Context) error {
 	}
 	t := s.topics
 	of := func(topic string) int { return s.cfg.sizes.of(topic) - framing }
-	s.room = room{refund: of(t.Cases), decision: of(t.Decisions), status: of(t.Status), alert: of(t.Alerts),
+	s.room = room{refund: of(t.Cases) - caseFraming, decision: of(t.Decisions), status: of(t.Status), alert: of(t.Alerts),
 		deadLetter: min(maxDeadLetter, of(t.DeadLetters)-framing)}
 	if !s.cfg.Observe {
 		s.room.refund = min(s.room.refund, of(t.Approved))

@@ -38,6 +38,23 @@ func (s State) String() string {
 // Final reports whether nothing is waited for any more.
 func (s State) Final() bool { return s == Rejected || s == Executed || s == Failed }
 
+// rests reports whether nothing is waited for: it is final, or nobody tells what
+// the ledger did.
+func (c *Case) rests() bool { return c.State.Final() || c.State != InReview && c.Due == 0 }
+
+// order is how far a refund has come by that state, under one decision.
+func (s State) order() int {
+	return [...]int{InReview: 0, Approved: 0, Rejected: 0, Overdue: 1, Failed: 2, Executed: 3}[s]
+}
+
+// After reports whether c can only be a later state of the refund than was.
+func (c *Case) After(was *Case) bool {
+	if c.Ordinal != was.Ordinal {
+		return c.Ordinal > was.Ordinal
+	}
+	return c.State.order() > was.State.order()
+}
+
 // Case is one refund. Times are Unix milliseconds, 0 is never.
 type Case struct {
 	RefundID      string

@@ -108,13 +108,13 @@ func Parse(id string, data []byte) (*Case, error) {
 	return c, nil
 }
 
-// finished is the day of a final state, of what Append wrote.
+// finished is the day since which nothing is waited for, of what Append wrote.
 func finished(data []byte) (day uint16, ok bool) {
-	if !State(data[1]).Final() {
+	if len(data) < 2 || State(data[1]) == InReview {
 		return 0, false
 	}
 	c, err := Parse("", data)
-	if err != nil {
+	if err != nil || !c.rests() {
 		return 0, false
 	}
 	return dayOf(c.Since), true

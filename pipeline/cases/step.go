@@ -42,8 +42,8 @@ type Event struct {
 type Policy interface {
 	ReviewBy(severity rules.Severity, now int64) int64
 	PaidBy(method string, now int64) int64
-	OnDeadline(severity rules.Severity) Kind // Approve, Reject or Escalate
-	NeedsTwo(c *Case) bool                   // analysts, to approve it
+	OnDeadline(c *Case) Kind // Approve, Reject or Escalate
+	NeedsTwo(c *Case) bool   // analysts, to approve it
 }
 
 // Change is what follows. The case is changed already.

@@ -22,7 +22,7 @@ type policy struct {
 
 func (p policy) ReviewBy(s rules.Severity, now int64) int64 { return now + 100/int64(s) }
 func (p policy) PaidBy(_ string, now int64) int64           { return now + 1000 }
-func (p policy) OnDeadline(rules.Severity) cases.Kind       { return p.onDeadline }
+func (p policy) OnDeadline(*cases.Case) cases.Kind          { return p.onDeadline }
 func (p policy) NeedsTwo(c *cases.Case) bool                { return p.second > 0 && c.Base > p.second }
 
 var (

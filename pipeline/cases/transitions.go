@@ -56,12 +56,12 @@ func approve(c *Case, ev *Event, p Policy, ch *Change) *Refusal {
 	switch {
 	case c.Paid:
 		return &Refusal{CodePaid, fmt.Sprintf("approve: the ledger has executed refund %q already, without an approval: to release it would pay it again; reject it", c.RefundID)}
-	case c.Agent != "" && c.Agent == ev.By:
+	case c.Agent != "" && samePerson(c.Agent, ev.By):
 		return &Refusal{CodeSelfApproval, fmt.Sprintf("approve: %q asked for refund %q, and may not approve it", ev.By, c.RefundID)}
 	case p.NeedsTwo(c) && c.First == "":
 		c.First = ev.By
 		return nil
-	case p.NeedsTwo(c) && c.First == ev.By:
+	case p.NeedsTwo(c) && samePerson(c.First, ev.By):
 		return &Refusal{CodeSameAnalyst, fmt.Sprintf("approve: %q approved refund %q before: a second analyst must", ev.By, c.RefundID)}
 	}
 	c.release(ch, ev, p, analyst(ev), ReasonApproved)
@@ -82,7 +82,7 @@ func escalate(c *Case, ev *Event, p Policy, _ *Change) *Refusal {
 
 func deadline(c *Case, ev *Event, p Policy, ch *Change) *Refusal {
 	passed := c.Severity
-	what := p.OnDeadline(c.Severity)
+	what := p.OnDeadline(c)
 	if what == Approve && (c.Paid || p.NeedsTwo(c)) {
 		what = Escalate // nobody looked, and somebody must
 	}
