@@ -63,7 +63,7 @@ func (w *warehouse) fill() (stop func()) {
 	}
 	sink, err := clickhouse.New(w.sink, clickhouse.Deps{
 		Options: options, Logger: log,
-		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", DeadLetters: "dead-letters"},
+		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"},
 	})
 	if err != nil {
 		w.t.Fatal(err)

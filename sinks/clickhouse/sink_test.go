@@ -121,7 +121,7 @@ func TestAnyTimeAnEventMayClaim(t *testing.T) {
 
 func TestTopicsMayComeLater(t *testing.T) {
 	w := newFakeWorld(t, server(t))
-	for _, topic := range []string{topics.Decisions, topics.Alerts, topics.DeadLetters} {
+	for _, topic := range topicNames() {
 		if err := w.fake.DeleteTopic(topic); err != nil {
 			t.Fatal(err)
 		}
