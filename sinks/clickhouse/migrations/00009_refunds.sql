@@ -36,7 +36,7 @@ FROM (
         argMinIf((outcome, decided_at, ruleset, holdout, controls), decided_at, decided_by = 'engine') AS first,
         -- A decision that ends a review is later than one that doesn't, whatever clocks say.
         argMaxIf((outcome, decided_by, decided_at), (outcome != 'review', decided_at, indexOf(['approve', 'review', 'reject'], outcome)), decided_by != 'engine') AS last,
-        countIf(startsWith(decided_by, 'analyst:') AND outcome != 'review') > 0 AS decided_by_analyst
+        toBool(countIf(startsWith(decided_by, 'analyst:') AND outcome != 'review') > 0) AS decided_by_analyst
     FROM decisions
     GROUP BY occurred_at, refund_id
 ) AS d

@@ -15,7 +15,7 @@ CREATE VIEW IF NOT EXISTS review_queue (
     breached         Bool                           COMMENT 'The deadline has passed, and nothing was done yet'
 ) AS
 SELECT refund_id, customer_id, merchant_id, amount, currency, severity, reason, first_by, since,
-    greatest(0, date_diff('millisecond', since, now64(3))) / 1000 AS waiting_seconds, due_at, ifNull(due_at < now64(3), false) AS breached
+    greatest(0, date_diff('millisecond', since, now64(3))) / 1000 AS waiting_seconds, due_at, toBool(ifNull(due_at < now64(3), false)) AS breached
 FROM cases FINAL
 WHERE state = 'in_review'
 COMMENT 'Refunds in review';
