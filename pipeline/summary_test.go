@@ -36,7 +36,9 @@ func TestWhatACaseSaysOfItself(t *testing.T) {
 		}
 		return c
 	}
-	answers := func(n float64) { r.until("the answer is heard", func() bool { return in.metric("refundguard_confirmations_total") == n }) }
+	answers := func(n float64) {
+		r.until("the answer is heard", func() bool { return in.metric("refundguard_confirmations_total") == n })
+	}
 	asked := base.Add(time.Hour).UnixMilli()
 	want := event.CaseSummary{RefundID: "small", CustomerID: "ann", MerchantID: "mer_1", Method: "card", RequestReason: "defective", Amount: 1_0000, State: "approved", DecidedBy: "engine",
 		DecisionID: event.DecisionID("small", 1), OccurredAt: asked}
