@@ -20,7 +20,8 @@ import (
 // again, under another configuration or at another time: it takes the last record
 // of each.
 
-// Headers of a record of a case. Those for people repeat what headerCase says;
+// Headers of a record of a case. Those for people, and event.HeaderCase for sinks,
+// repeat what headerCase says;
 // its value is the request's while that is held.
 const (
 	headerCase       = "refundguard-case"
@@ -41,6 +42,7 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 		{Key: headerLife, Value: []byte(s.began)},
 		{Key: headerState, Value: []byte(c.State.String())},
 		{Key: event.HeaderDecisionID, Value: []byte(event.DecisionID(c.RefundID, c.Ordinal))},
+		{Key: event.HeaderCase, Value: summary(c).Append(nil)},
 	}}
 	if c.State == cases.InReview {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: headerSeverity, Value: []byte(c.Severity.String())})
@@ -58,6 +60,19 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 		}
 	}
 	return r
+}
+
+// summary is what others than the service may know of a case.
+func summary(c *cases.Case) *event.CaseSummary {
+	s := &event.CaseSummary{RefundID: c.RefundID, TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID,
+		Method: c.Method, RequestReason: c.RequestReason, Amount: c.Amount, Currency: c.Currency,
+		State: c.State.String(), Reason: c.Reason, DecidedBy: c.By, DecisionID: event.DecisionID(c.RefundID, c.Ordinal), FirstBy: c.First,
+		OccurredAt: c.Occurred, ReceivedAt: c.Received, OpenedAt: c.Opened, Since: c.Since, DueAt: c.Due, ExecutedAt: c.Executed, ChangedAt: c.Changed,
+		Denied: c.Denied, Satisfied: c.Content}
+	if c.Severity != 0 {
+		s.Severity = c.Severity.String()
+	}
+	return s
 }
 
 // ParseCase reads a record of the topic of cases.

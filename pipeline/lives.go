@@ -41,7 +41,7 @@ type lives struct {
 // a stream hasn't one.
 type verdictSlots struct {
 	refund, verdict, analyst, note, label int
-	confirmed                             int
+	confirmed, satisfied                  int
 	status, amount, currency, err         int
 }
 
@@ -58,8 +58,8 @@ func newLives(s *session) lives {
 		st := s.schema.Stream(name)
 		l.slots[name] = verdictSlots{
 			refund: st.Slot("refund_id"), verdict: st.Slot("verdict"), analyst: st.Slot("analyst"), note: st.Slot("note"), label: st.Slot("label"),
-			confirmed: st.Slot("confirmed"),
-			status:    st.Slot("status"), amount: st.Slot("amount"), currency: st.Slot("currency"), err: st.Slot("error"),
+			confirmed: st.Slot("confirmed"), satisfied: st.Slot("satisfied"),
+			status: st.Slot("status"), amount: st.Slot("amount"), currency: st.Slot("currency"), err: st.Slot("error"),
 		}
 	}
 	return l
@@ -172,6 +172,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 		s.refuse(r, &event.RecordError{Code: refused.Code, Field: "refund_id", Message: refused.Message}, rules.Medium, now)
 		return true
 	}
+	s.metrics.served(c, &ch, &ev)
 	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
@@ -180,7 +181,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 // eventOf is what a record says, and its id.
 func (s *session) eventOf(r *record, at *verdictSlots, now time.Time) (ev cases.Event, id string) {
 	e := &r.Event
-	ev.Now = now.UnixMilli()
+	ev.Now, ev.At = now.UnixMilli(), e.Time
 	switch e.Stream.Name {
 	case reviewsStream:
 		ev.By, ev.Note = e.Str(at.analyst), e.Str(at.note)
@@ -188,6 +189,9 @@ func (s *session) eventOf(r *record, at *verdictSlots, now time.Time) (ev cases.
 	case confirmationsStream:
 		if ev.Kind = cases.Confirm; e.Vals[at.confirmed].Num == 0 {
 			ev.Kind = cases.Deny
+		}
+		if e.Has(at.satisfied) {
+			ev.Content = event.AnswerOf(e.Vals[at.satisfied].Num != 0)
 		}
 	case resultsStream:
 		ev.Note = e.Str(at.err)
@@ -299,10 +303,10 @@ func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 	ev, slots := &rec.Event, &s.slots
 	c := &cases.Case{
 		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
-		Method: clip(ev.Str(slots.method), maxCaseText), Agent: ev.Str(slots.agent), Language: clip(s.language(ev), maxCaseText),
+		Method: clip(ev.Str(slots.method), maxCaseText), Agent: ev.Str(slots.agent), RequestReason: clip(ev.Str(slots.reason), maxCaseText), Language: clip(s.language(ev), maxCaseText),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
-		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Ordinal: 1, Reason: clip(out.reason, maxCaseText), Settled: true,
+		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Changed: now, Ordinal: 1, Reason: clip(out.reason, maxCaseText), By: "engine", Settled: true,
 	}
 	c.Base, _ = s.set.InBase(c.Amount, c.Currency)
 	switch out.outcome {

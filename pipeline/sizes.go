@@ -27,11 +27,12 @@ const (
 	// framing is about what a record alone in its batch takes besides its key,
 	// value and headers, and what we add to the headers.
 	framing = 1 << 10
-	// caseFraming is what a case is at most besides its request, for the same: five
-	// ids, and texts of maxCaseText.
-	caseFraming = framing + 5*256 + 3*maxCaseText + 512
+	// caseFraming is what a case is at most besides its request, for the same: eight
+	// ids and four texts of maxCaseText, and once more in JSON, where a byte can take
+	// six; what verdicts add to it.
+	caseFraming = framing + 7*(8*256+4*maxCaseText)
 	// maxCaseText is what a case keeps of a method, a language and a reason.
-	maxCaseText = 128
+	maxCaseText = 64
 )
 
 // sizes is how large a batch each topic takes: what its configuration says,

@@ -57,7 +57,8 @@ const day = 24 * 60 * 60 * 1000
 func random(r *rand.Rand, id string, now int64) *cases.Case {
 	c := &cases.Case{RefundID: id, CustomerID: fmt.Sprint("c", r.IntN(9)), Amount: event.Money(r.Int64N(1e9)), Currency: usd, Severity: rules.Severity(1 + r.IntN(4)),
 		State: cases.State(1 + r.IntN(6)), Since: now - r.Int64N(5*day), Ordinal: r.IntN(4), Reserved: r.IntN(2) == 0, Paid: r.IntN(2) == 0, Denied: r.IntN(2) == 0,
-		Source: event.Source{Topic: "refunds", Partition: int32(r.IntN(9)), Offset: r.Int64N(1e6)}, Reason: "WHY"}
+		Source: event.Source{Topic: "refunds", Partition: int32(r.IntN(9)), Offset: r.Int64N(1e6)}, Reason: "WHY", By: "engine",
+		RequestReason: "defective", Executed: r.Int64N(1e12), Changed: now, Content: event.Answer(r.IntN(3))}
 	if !c.State.Final() && r.IntN(4) > 0 {
 		c.Due = now + r.Int64N(3*day) - day
 	}

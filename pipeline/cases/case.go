@@ -64,6 +64,7 @@ type Case struct {
 	Method        string
 	Language      string // the customer's
 	Agent         string // who asked for it, where that was an agent
+	RequestReason string // why it was asked for
 	Amount        event.Money
 	Currency      event.Currency
 	Base          event.Money // in currency.base; 0: no rate
@@ -75,6 +76,7 @@ type Case struct {
 	State    State
 	Severity rules.Severity // of the review; 0 where there never was one
 	Reason   string         // of the last decision
+	By       string         // who made the last decision
 	Ordinal  int            // of the last decision; the first is 0
 	Since    int64          // when it came to this state
 	Due      int64          // in review: the deadline; approved: the ETA; 0: none
@@ -82,6 +84,9 @@ type Case struct {
 	Reserved bool           // it counts in refunded
 	Paid     bool           // the ledger executed it while it wasn't approved
 	Denied   bool           // the customer said that it isn't theirs
+	Executed int64          // event time of the ledger's result
+	Changed  int64          // when something happened to it last; rises with each time
+	Content  event.Answer   // the customer is satisfied, by the last answer that says so
 	Settled  bool           // what counts in refunded is in the state that the case is kept with; a topic doesn't say
 
 	// Request is what is released, while it is in review.

@@ -35,6 +35,8 @@ type Event struct {
 	Amount   event.Money    // the ledger's; 0: it doesn't say
 	Currency event.Currency // likewise
 	Now      int64          // Unix milliseconds, of this machine
+	At       int64          // the record's event time
+	Content  event.Answer   // the customer's: satisfied
 }
 
 // Policy is what the configuration says of reviews and payments. Times are Unix
@@ -142,6 +144,10 @@ func Step(c *Case, ev Event, p Policy) (ch Change, refused *Refusal) {
 	if c.State != was.State {
 		c.Since = ev.Now
 	}
+	if ev.Content != 0 {
+		c.Content = ev.Content
+	}
+	c.Changed = max(c.Changed+1, ev.Now) // whatever clocks do
 	return ch, nil
 }
 

@@ -17,7 +17,7 @@ func nothing(c *Case, ev *Event, _ Policy, _ *Change) *Refusal {
 // decide ends a review.
 func (c *Case) decide(ch *Change, o event.Outcome, by, reason string) {
 	c.Ordinal++
-	c.Reason, c.First = reason, ""
+	c.Reason, c.By, c.First = reason, by, ""
 	ch.Outcome, ch.DecidedBy, ch.Reason, ch.Status = o, by, reason, true
 	ch.Request, c.Request = c.Request, nil
 }
@@ -132,7 +132,7 @@ func unapproved(c *Case, ev *Event, _ Policy, ch *Change) *Refusal {
 }
 
 func execute(c *Case, ev *Event, _ Policy, ch *Change) *Refusal {
-	c.State, c.Due = Executed, 0
+	c.State, c.Due, c.Executed = Executed, 0, ev.At
 	ch.Status, ch.Reason = true, ReasonExecuted
 	switch {
 	case ev.Amount != 0 && ev.Currency != 0 && ev.Currency != c.Currency:
