@@ -92,7 +92,7 @@ func TestARequestWhoseCaseIsLargerThanIt(t *testing.T) {
 	r.take("refundguard-cases", takes)
 	in := r.run()
 	n := int64(0)
-	for size := takes - 9000; size < takes; size += 150 {
+	for size := takes - 25_000; size < takes; size += 400 {
 		f := refund(strings.Repeat("i", 240)+fmt.Sprint(n), strings.Repeat("t", 250), strings.Repeat("c", 250), "1", 0)
 		f["merchant_id"], f["agent_id"], f["method"] = strings.Repeat("m", 250), strings.Repeat("a", 250), strings.Repeat("x", 3000)
 		text, err := json.Marshal(f)
