@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,8 +55,15 @@ func (w *writer) encode(f func([]byte) []byte) []byte {
 		w.buf = make([]byte, 0, writerPiece)
 	}
 	start := len(w.buf)
-	w.buf = f(w.buf)
-	return w.buf[start:len(w.buf):len(w.buf)]
+	b := f(w.buf)
+	if cap(b) != cap(w.buf) {
+		// It outgrew the piece. Going on with what append made would have pieces
+		// grow without end, each with a copy of the one before.
+		w.buf = nil
+		return bytes.Clone(b[start:])
+	}
+	w.buf = b
+	return b[start:len(b):len(b)]
 }
 
 // statusOf names each outcome as customers are told of it.
