@@ -145,7 +145,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	}
 	ev, named := s.eventOf(r, &slots, now)
 	if c == nil {
-		if ok, _ := d.of(r); !ok {
+		if ok, _ := d.of(r); !ok || s.waits(id) {
 			return false
 		}
 		s.unknownRefund(r, id, ev.Kind, now)
@@ -159,6 +159,22 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
+}
+
+// waits reports whether a refund is applied and waits for its decision. Alignment
+// doesn't tell: one that is due can wait for an earlier one of its transaction.
+func (s *session) waits(id string) bool {
+	if !s.engine.Knows(id) {
+		return false
+	}
+	for _, p := range s.refunds.partitions {
+		for _, x := range p.pending[p.pendingAt:] {
+			if x.decidable() && x.Event.ID() == id {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // eventOf is what a record says, and its id.
