@@ -36,6 +36,7 @@ func (s *sim) check() {
 	}
 	s.checkProgress()
 	s.checkHeld(c)
+	s.checkSaved(c)
 	s.result.Lives = c.Lives
 	s.result.Lost, s.result.Doubled, s.result.Decisions = c.Lost, c.Doubled, len(c.Decisions)
 	for _, d := range c.Decisions {

@@ -68,6 +68,7 @@ type result struct {
 	Evicted     int            `json:"evicted"`     // members that kfake kept, see hook.evict
 	Lost        int            `json:"lost"`
 	Doubled     int            `json:"doubled"`
+	States      int            `json:"states"` // saved at the end, that were compared
 	Lives       map[string]int `json:"lives"` // what became of refunds after their decision
 	Certain     bool           `json:"certain"`
 	Passed      bool           `json:"passed"`
