@@ -69,7 +69,7 @@ type result struct {
 	Lost        int            `json:"lost"`
 	Doubled     int            `json:"doubled"`
 	States      int            `json:"states"` // saved at the end, that were compared
-	Lives       map[string]int `json:"lives"` // what became of refunds after their decision
+	Lives       map[string]int `json:"lives"`  // what became of refunds after their decision
 	Certain     bool           `json:"certain"`
 	Passed      bool           `json:"passed"`
 }
@@ -168,7 +168,7 @@ func (s *sim) createTopics(partitions int32) {
 		s.t.Fatal(err)
 	}
 	defer cl.Close()
-	made, err := kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, nil, append([]string{"refunds", "transactions"}, lifeTopics...)...)
+	made, err := kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, nil, append([]string{"refunds", "transactions"}, model.LifeTopics...)...)
 	if err != nil || made.Error() != nil {
 		s.t.Fatal(err, made.Error())
 	}
@@ -264,7 +264,7 @@ func (s *sim) feed(n int, next func(int) []*kgo.Record) {
 			s.t.Errorf("writing the world: %v", err)
 			return
 		}
-		s.people.see(step)
+		s.people.See(step)
 		if err = s.people.speak(talk); err != nil {
 			s.t.Errorf("writing what people say: %v", err)
 			return
@@ -333,13 +333,13 @@ func (s *sim) drain() {
 }
 
 func (s *sim) allApplied(p model.Progress) bool {
-	ends := s.ends(append([]string{"refunds", "transactions"}, lifeTopics...)...)
+	ends := s.ends(append([]string{"refunds", "transactions"}, model.LifeTopics...)...)
 	for _, st := range p.Streams {
 		for id, end := range ends[st.Topic] {
 			if int(id) >= len(st.Partitions) || st.Partitions[id].Applied < end.Offset {
 				return false
 			}
-			if slices.Contains(lifeTopics, st.Topic) && st.Partitions[id].Decided < end.Offset {
+			if slices.Contains(model.LifeTopics, st.Topic) && st.Partitions[id].Decided < end.Offset {
 				return false // it waits for its turn
 			}
 		}
