@@ -37,6 +37,7 @@ type sim struct {
 	machines []*machine
 	world    *model.Disorder
 	people   *people
+	cases    *caseWatch
 	hook     *hook // nil: without webhooks
 	checker  *host
 	log      *log
@@ -172,6 +173,11 @@ func (s *sim) createTopics(partitions int32) {
 	if err != nil || made.Error() != nil {
 		s.t.Fatal(err, made.Error())
 	}
+	compact := "compact"
+	made, err = kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, map[string]*string{"cleanup.policy": &compact}, casesTopic)
+	if err != nil || made.Error() != nil {
+		s.t.Fatal(err, made.Error())
+	}
 	if made, err = kadm.NewClient(cl).CreateTopics(context.Background(), 1, 1, nil, "refundguard-controls"); err != nil || made.Error() != nil {
 		s.t.Fatal(err, made.Error())
 	}
@@ -181,6 +187,7 @@ func (s *sim) createTopics(partitions int32) {
 func (s *sim) run() {
 	keeping, stop := context.WithCancel(context.Background())
 	go s.keep(keeping)
+	s.watchCases()
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)

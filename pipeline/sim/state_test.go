@@ -91,7 +91,7 @@ func (s *sim) checkMachine(m *machine, st *store.Store, c *model.Comparison, epo
 // checkBook compares cases with their last records.
 func (s *sim) checkBook(m *machine, book map[string]*cases.Case) {
 	told := map[string]*cases.Case{}
-	for _, r := range s.read("refundguard-cases") {
+	for _, r := range s.read(casesTopic) {
 		one, err := pipeline.ParseCase(r)
 		if err != nil {
 			s.t.Error(err)
