@@ -52,7 +52,7 @@ func newLoad(t *testing.T, seed uint64, brokers []string, rate float64) *load {
 func lives() *model.Lives {
 	return &model.Lives{
 		Ledger: true, SecondAbove: 60_0000,
-		SLA:        map[string]time.Duration{"low": 2 * time.Second, "medium": 3 * time.Second, "high": 5 * time.Second, "critical": time.Minute},
+		SLA:        map[string]time.Duration{"low": 2 * time.Second, "medium": 8 * time.Second, "high": 8 * time.Second, "critical": time.Minute},
 		OnDeadline: map[string]string{"low": "approve", "medium": "escalate", "high": "reject", "critical": "escalate"},
 		ETA:        map[string]time.Duration{"original": 2 * time.Second, "balance": time.Hour, "bank_transfer": time.Hour, "other": 6 * time.Second},
 	}

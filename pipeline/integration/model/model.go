@@ -386,7 +386,7 @@ func (m *Model) run(f *facts, d *Expected, snoozed []string) {
 			d.Skipped = append(d.Skipped, rule.id)
 		case ended != "":
 			d.Errors = append(d.Errors, rule.id)
-			failed = failed || !rule.shadow && (rule.action != "alert" || rule.score > 0)
+			failed = failed || !rule.shadow && !slices.Contains(snoozed, rule.id) && (rule.action != "alert" || rule.score > 0)
 		case hit:
 			d.Hits = append(d.Hits, rule.id)
 			if !rule.shadow && !slices.Contains(snoozed, rule.id) {
