@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -145,7 +146,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	}
 	ev, named := s.eventOf(r, &slots, now)
 	if c == nil {
-		if ok, _ := d.of(r); !ok || s.waits(id) {
+		if ok, _ := d.of(r); !ok || s.refundsLeftOut() || s.waits(id) {
 			return false
 		}
 		s.unknownRefund(r, id, ev.Kind, now)
@@ -159,6 +160,12 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
+}
+
+// refundsLeftOut reports whether a partition of refunds brings nothing of what it
+// has: nobody can tell what was never asked for.
+func (s *session) refundsLeftOut() bool {
+	return slices.ContainsFunc(s.refunds.partitions, func(p *partition) bool { return p.leftOut })
 }
 
 // waits reports whether a refund is applied and waits for its decision. Alignment

@@ -312,6 +312,38 @@ func TestLivesSurvive(t *testing.T) {
 	}
 }
 
+// What happens to a refund whose partition is silent waits for it, longer than the
+// decisions of others do: it may have been asked for.
+func TestAVerdictWaitsForASilentPartition(t *testing.T) {
+	r := newLife(t)
+	r.cfg.Engine.AlignTimeout = 200 * time.Millisecond
+	r.ends[1].Store(5) // which it doesn't bring
+	r.hold.Store(true)
+	in := r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	r.result("l1", "late", "failed", "")
+	r.verdict("v1", "late", "approve", "bob")
+	r.refund(0, refund("other", "", "ann", "5", 48*time.Hour))
+	r.until("the partition is left out", func() bool { return strings.Contains(r.outcomes("other"), "review engine") })
+	r.refund(0, refund("another", "", "ann", "5", 49*time.Hour))
+	r.until("it still is", func() bool { return r.outcomes("another") != "" })
+	if codes, alerts := r.refusals(), r.alerted("late"); len(codes)+len(alerts) > 0 {
+		t.Errorf("refused: %v, alerted: %v", codes, alerts)
+	}
+	r.send("refunds", 1, refund("late", "", "ann", "60", time.Hour))
+	r.hold.Store(false)
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.outcomes("late"); got != "review engine, approve analyst:bob" {
+		t.Errorf("late: %s", got)
+	}
+	if codes := r.refusals(); !slices.Equal(codes, []string{"NOT_APPROVED"}) && len(codes) > 0 {
+		t.Errorf("refused: %v", codes)
+	}
+}
+
 // Time that passes escalates, or does what the configuration says, once, also
 // where the service was down meanwhile.
 func TestDeadlines(t *testing.T) {

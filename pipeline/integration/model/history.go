@@ -378,9 +378,6 @@ func (c *Comparison) checkLives() {
 			c.unknown(h)
 			continue
 		}
-		if c.world.Degrades {
-			c.leftOut(h)
-		}
 		c.checkTwice(h)
 		end := c.order(h, decisions)
 		if end == nil {
@@ -431,29 +428,6 @@ func (c *Comparison) unknown(h *history) {
 	if n := len(h.alerts["EXECUTED_UNKNOWN_REFUND"]); n != executed || len(h.cases)+len(h.statuses) > 0 {
 		c.Errorf("refund %s was never asked for, and was executed %d times: %d alerts, %d records of its case, %d statuses", h.id, executed, n, len(h.cases), len(h.statuses))
 	}
-}
-
-// leftOut takes away what came while the partition of the refund was left out: as
-// far as could be known, nobody had asked for it.
-func (c *Comparison) leftOut(h *history) {
-	executed := 0
-	for topic := range lifeTopics {
-		h.pending[topic] = slices.DeleteFunc(h.pending[topic], func(x happened) bool {
-			gone := x.code == "UNKNOWN_REFUND"
-			if gone {
-				c.refusals[x.at] = x.code
-				c.Lives["UNKNOWN_REFUND, left out"]++
-				if x.kind == "executed" {
-					executed++
-				}
-			}
-			return gone
-		})
-	}
-	if n := len(h.alerts["EXECUTED_UNKNOWN_REFUND"]); n != executed {
-		c.Errorf("refund %s was executed %d times while its partition was left out: %d alerts", h.id, executed, n)
-	}
-	delete(h.alerts, "EXECUTED_UNKNOWN_REFUND")
 }
 
 // checkTwice says plainly what else is only no order.
