@@ -140,9 +140,13 @@ func (c *Comparison) search(h *history, m *moment, decisions []Decision, steps *
 		}
 	}
 	if m.due != 0 {
-		next := m.copied()
-		if c.follows(h, next, happening{kind: "time"}, decisions) {
-			return c.search(h, next, decisions, steps)
+		for _, held := range c.lives.mayHold(&m.life) {
+			next := m.copied()
+			if c.follows(h, next, happening{kind: "time", held: held}, decisions) {
+				if end := c.search(h, next, decisions, steps); end != nil {
+					return end
+				}
+			}
 		}
 	}
 	return nil

@@ -49,6 +49,7 @@ type happening struct {
 	who      string // the analyst
 	amount   int64
 	currency string
+	held     bool   // when time passed, it was on hold
 	label    string // that it puts on the refund, and whose that is
 	source   string
 }
@@ -113,7 +114,7 @@ func (p *Lives) step(l life, h happening) (next life, out following, anew bool) 
 		}
 		next, out, anew = p.verdict(l, h)
 	case "time":
-		next, out, anew = p.late(l)
+		next, out, anew = p.late(l, h.held)
 	case "denied":
 		next, out = denied(l)
 	case "executed", "failed":
@@ -165,14 +166,25 @@ func (l life) rejected(by, reason string) (life, following, bool) {
 	return l, following{outcome: "reject", by: by, reason: reason, status: true}, false
 }
 
+// mayHold is whether a refund was on hold when its time passed: no, or, since a
+// hold begins and ends when it is read, it may have been.
+func (p *Lives) mayHold(l *life) []bool {
+	for _, c := range p.Controls {
+		if c.Rule == "" && (c.Merchant == "" || c.Merchant == l.refund.text["merchant_id"]) {
+			return []bool{false, true}
+		}
+	}
+	return []bool{false}
+}
+
 // late is time that has passed.
-func (p *Lives) late(l life) (next life, out following, anew bool) {
+func (p *Lives) late(l life, held bool) (next life, out following, anew bool) {
 	switch l.state {
 	case "in_review":
 		switch what := p.OnDeadline[l.severity]; {
 		case what == "reject":
 			next, out, anew = l.rejected("deadline", "REVIEW_DEADLINE")
-		case what == "approve" && !l.paid && !p.needsTwo(&l):
+		case what == "approve" && !l.paid && !held && !p.needsTwo(&l):
 			next, out, anew = l.approved("deadline", "REVIEW_DEADLINE")
 		default:
 			next, anew = l, true
