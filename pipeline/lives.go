@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -161,7 +162,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	if c == nil {
 		// Not until the time that it is stamped with, where that is yet to come:
 		// what is behind it would wait as long.
-		if ok, _ := d.at(r, min(r.Event.Time, r.Received)); !ok {
+		if ok, _ := d.at(r, min(r.Event.Time, r.Received)); !ok || s.refundsLeftOut() || s.waits(id) {
 			return false
 		}
 		s.unknownRefund(r, id, ev.Kind, now)
@@ -176,6 +177,28 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
+}
+
+// refundsLeftOut reports whether a partition of refunds brings nothing of what it
+// has: nobody can tell what was never asked for.
+func (s *session) refundsLeftOut() bool {
+	return slices.ContainsFunc(s.refunds.partitions, func(p *partition) bool { return p.leftOut })
+}
+
+// waits reports whether a refund is applied and waits for its decision. Alignment
+// doesn't tell: one that is due can wait for an earlier one of its transaction.
+func (s *session) waits(id string) bool {
+	if !s.engine.Knows(id) {
+		return false
+	}
+	for _, p := range s.refunds.partitions {
+		for _, x := range p.pending[p.pendingAt:] {
+			if x.decidable() && x.Event.ID() == id {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // eventOf is what a record says, and its id.

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -309,6 +310,70 @@ func TestLivesSurvive(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What happens to a refund whose partition is silent waits for it, longer than the
+// decisions of others do: it may have been asked for.
+func TestAVerdictWaitsForASilentPartition(t *testing.T) {
+	r := newLife(t)
+	r.cfg.Engine.AlignTimeout = 200 * time.Millisecond
+	r.ends[1].Store(5) // which it doesn't bring
+	r.hold.Store(true)
+	in := r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	r.result("l1", "late", "failed", "")
+	r.verdict("v1", "late", "approve", "bob")
+	r.refund(0, refund("other", "", "ann", "5", 48*time.Hour))
+	r.until("the partition is left out", func() bool { return strings.Contains(r.outcomes("other"), "review engine") })
+	r.refund(0, refund("another", "", "ann", "5", 49*time.Hour))
+	r.until("it still is", func() bool { return r.outcomes("another") != "" })
+	if codes, alerts := r.refusals(), r.alerted("late"); len(codes)+len(alerts) > 0 {
+		t.Errorf("refused: %v, alerted: %v", codes, alerts)
+	}
+	r.send("refunds", 1, refund("late", "", "ann", "60", time.Hour))
+	r.hold.Store(false)
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.outcomes("late"); got != "review engine, approve analyst:bob" {
+		t.Errorf("late: %s", got)
+	}
+	if codes := r.refusals(); !slices.Equal(codes, []string{"NOT_APPROVED"}) && len(codes) > 0 {
+		t.Errorf("refused: %v", codes)
+	}
+}
+
+// What happens to a refund that is read and not decided yet waits for that, also
+// where it is stamped earlier.
+func TestAVerdictWaitsForTheDecision(t *testing.T) {
+	r := newLife(t)
+	r.hold.Store(true)
+	r.send("transactions", 0, tx("t9", "z", "1", 90*time.Minute))
+	in := r.run()
+	r.refund(0, refund("first", "", "ann", "5", time.Hour))
+	r.until("the first one is decided", func() bool { return in.Balance().Read == 1 })
+	r.refund(0, refund("held", "", "ann", "60", 2*time.Hour)) // not due: transactions are not past 2h
+	r.until("it waits", func() bool {
+		st, err := pipeline.ReadStatus(t.Context(), r.cfg, "refundguard", []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)})
+		return err == nil && slices.ContainsFunc(st.Streams, func(s pipeline.StreamStatus) bool { return s.Stream == "refunds" && s.Undecided > 0 })
+	})
+	at := base.Add(time.Hour).Format(time.RFC3339)
+	r.send("reviews", 0, fields{"review_id": "v1", "refund_id": "held", "verdict": "approve", "analyst": "bob", "occurred_at": at})
+	r.send("confirmations", 0, fields{"confirmation_id": "c1", "refund_id": "held", "confirmed": true, "occurred_at": at})
+	r.send("ledger-results", 1, fields{"result_id": "l1", "refund_id": "first", "status": "executed", "occurred_at": at})
+	r.until("others have their turn", func() bool { return strings.HasSuffix(r.statuses("first"), "executed") })
+	r.hold.Store(false)
+	r.drained()
+	if err := in.end(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.outcomes("held"); got != "review engine, approve analyst:bob" {
+		t.Errorf("held: %s", got)
+	}
+	if codes := r.refusals(); len(codes) > 0 {
+		t.Errorf("refused: %v", codes)
 	}
 }
 

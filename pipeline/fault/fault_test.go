@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 2))
 
 	cluster := kafkatest.Start(t)
-	cluster.CreateTopics(partitions, nil, "refunds", "transactions")
+	cluster.CreateTopics(partitions, nil, append([]string{"refunds", "transactions"}, model.LifeTopics...)...)
 	door, back := cluster.Proxied()
 	rep := newReport(append(slices.Clone(alone), standingBy...))
 	r := &runner{

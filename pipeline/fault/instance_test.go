@@ -37,6 +37,11 @@ rules: {dir: "%s"}
 streams: {refunds: {decide_from: earliest}}
 engine: {commit_interval: 10ms, align_timeout: 1h, takeover_after: %s}
 state: {dir: "%s", save_interval: 200ms, memory: 100kB}
+review:
+  sla: {low: 2s, medium: 8s, high: 8s, critical: 1m}
+  on_deadline: {low: approve, medium: escalate, high: reject, critical: escalate}
+  second_above: "60"
+eta: {original: 2s, balance: 1h, bank_transfer: 1h, other: 6s}
 http: {listen: "127.0.0.1:0"}
 `
 

@@ -18,9 +18,10 @@ const (
 )
 
 // load writes a strange world out of order and with repeats, as fast as it is
-// told.
+// told, and what people say of its refunds.
 type load struct {
 	*model.Disorder
+	people  *model.People
 	rng     *rand.Rand
 	client  *kgo.Client
 	rate    float64 // records a second
@@ -36,6 +37,8 @@ func newLoad(t *testing.T, seed uint64, brokers []string, rate float64) *load {
 	// by Kafka's time, and takes a repeated request of it for a new one.
 	strange.Now = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	l := &load{Disorder: model.NewDisorder(strange, seed, partitions), rng: rand.New(rand.NewPCG(seed, 1)), rate: rate}
+	strange.World.Lives = lives()
+	l.people = model.NewPeople(strange, partitions, rand.New(rand.NewPCG(seed, 3)))
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.AlwaysRetryEOF(), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +46,16 @@ func newLoad(t *testing.T, seed uint64, brokers []string, rate float64) *load {
 	l.client = client
 	t.Cleanup(client.Close)
 	return l
+}
+
+// lives is what configuration says of reviews and payments.
+func lives() *model.Lives {
+	return &model.Lives{
+		Ledger: true, SecondAbove: 60_0000,
+		SLA:        map[string]time.Duration{"low": 2 * time.Second, "medium": 8 * time.Second, "high": 8 * time.Second, "critical": time.Minute},
+		OnDeadline: map[string]string{"low": "approve", "medium": "escalate", "high": "reject", "critical": "escalate"},
+		ETA:        map[string]time.Duration{"original": 2 * time.Second, "balance": time.Hour, "bank_transfer": time.Hour, "other": 6 * time.Second},
+	}
 }
 
 // run writes until stop, and then what is still held back.
@@ -59,6 +72,10 @@ func (l *load) run(ctx context.Context, stop <-chan struct{}) error {
 			return nil
 		}
 		if err := l.client.ProduceSync(ctx, step...).FirstErr(); err != nil {
+			return err
+		}
+		l.people.See(step)
+		if err := l.client.ProduceSync(ctx, l.people.Speak()...).FirstErr(); err != nil {
 			return err
 		}
 		l.written.Add(int64(len(step)))

@@ -51,6 +51,8 @@ type report struct {
 	Lost      int `json:"lost"`
 	Doubled   int `json:"doubled"`
 
+	Lives map[string]int `json:"lives"` // what became of refunds after their decision
+
 	GaveWay           int     `json:"gave_way"`            // instances that stopped for another
 	Deserted          int     `json:"deserted"`            // times that both of two stopped
 	EndedByThemselves int     `json:"ended_by_themselves"` // for no good reason
@@ -94,6 +96,12 @@ func (r *report) judge(t *testing.T, l *load, c *model.Comparison) {
 	for _, d := range c.Decisions {
 		if d.Outcome == "approve" {
 			r.Approved++
+		}
+	}
+	r.Lives = c.Lives
+	for _, what := range []string{"approve by analyst", "approve by deadline", "reject by customer", "review-deadline", "now executed", "now overdue", "LEDGER_FAILED", "EXECUTED_TWICE", "CASE_FINISHED"} {
+		if r.Lives[what] == 0 {
+			t.Errorf("the load does not test what it is for: no %s in %v", what, r.Lives)
 		}
 	}
 	if r.Decisions == 0 || r.Approved == 0 || r.Written.OutOfOrder == 0 || r.Written.Duplicates == 0 {
@@ -151,6 +159,11 @@ func (r *report) text() string {
 	fmt.Fprintf(&b, "- Written: %d records, %d out of order; %d refund records, of them %d duplicates and %d to be refused.\n",
 		r.Written.Records, r.Written.OutOfOrder, r.Written.Refunds, r.Written.Duplicates, r.Written.DeadLettered)
 	fmt.Fprintf(&b, "- Decided: %d refunds, %d of them approved and sent on, byte for byte.\n", r.Decisions, r.Approved)
+	n := r.Lives
+	fmt.Fprintf(&b, "- Reviewed: %d released and %d rejected by analysts, %d and %d by a deadline (of %d that passed), %d denied by their customers.\n",
+		n["approve by analyst"], n["reject by analyst"], n["approve by deadline"], n["reject by deadline"], n["review-deadline"], n["reject by customer"])
+	fmt.Fprintf(&b, "- Reconciled: %d executed, %d failed, %d overdue; %d executed twice and %d without an approval were told of.\n",
+		n["now executed"], n["now failed"], n["OVERDUE"], n["EXECUTED_TWICE"], n["EXECUTED_WITHOUT_APPROVAL"])
 	fmt.Fprintf(&b, "- Instances that gave way to another: %d. Both of two did: %d. Ended by themselves otherwise: %d.\n",
 		r.GaveWay, r.Deserted, r.EndedByThemselves)
 	fmt.Fprintf(&b, "- Standbys took over after a leader had left: %d, after silence: %d. Instances that worked and found another at work: %d.\n",

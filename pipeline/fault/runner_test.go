@@ -207,6 +207,7 @@ func (r *runner) drain(w *model.World) {
 		r.Fatalf("the load is %d refund records, their topic has %d: the test itself is wrong", want, n)
 	}
 	r.wait(fmt.Sprintf("%d refund records are accounted for", want), func() bool { return r.watcher.now().Balance.Read >= want })
+	r.wait("all that people said had its turn", func() bool { return r.hadTurns(r.watcher.now()) })
 	last := slices.Clone(r.running)
 	r.rng.Shuffle(len(last), func(i, j int) { last[i], last[j] = last[j], last[i] })
 	for _, i := range last {
@@ -215,4 +216,25 @@ func (r *runner) drain(w *model.World) {
 	if err := r.watcher.fault(); err != nil {
 		r.Error(err)
 	}
+}
+
+// hadTurns reports whether all that happened to refunds is done with.
+func (r *runner) hadTurns(p model.Progress) bool {
+	topics := 0
+	for _, st := range p.Streams {
+		if !slices.Contains(model.LifeTopics, st.Topic) {
+			continue
+		}
+		topics++
+		ends := map[int32]int64{}
+		for _, said := range r.cluster.ReadCommitted(st.Topic) {
+			ends[said.Partition] = said.Offset + 1
+		}
+		for id, end := range ends {
+			if st.Partitions[id].Decided < end {
+				return false
+			}
+		}
+	}
+	return topics == len(model.LifeTopics)
 }

@@ -35,6 +35,9 @@ func (s *sim) check() {
 		s.checkPayments()
 	}
 	s.checkProgress()
+	s.checkHeld(c)
+	s.checkSaved(c)
+	s.result.Lives = c.Lives
 	s.result.Lost, s.result.Doubled, s.result.Decisions = c.Lost, c.Doubled, len(c.Decisions)
 	for _, d := range c.Decisions {
 		if d.Degraded {
@@ -42,7 +45,7 @@ func (s *sim) check() {
 		}
 	}
 	sum := sha256.New()
-	for _, topic := range []string{"refunds", "transactions", "refund-decisions", "refunds-approved", "refund-status", "alerts", "dead-letters", "refundguard-cases", "refundguard-progress"} {
+	for _, topic := range []string{"refunds", "transactions", "reviews", "confirmations", "ledger-results", "refundguard-controls", "refund-labels", "refund-decisions", "refunds-approved", "refund-status", "alerts", "dead-letters", "refundguard-cases", "refundguard-progress"} {
 		for _, r := range s.read(topic) {
 			write(sum, topic, r.Partition, r.Offset, r.Timestamp.UnixNano(), string(r.Key), string(r.Value))
 			for _, h := range r.Headers {
@@ -57,6 +60,16 @@ func (s *sim) check() {
 func write(h hash.Hash, parts ...any) {
 	for _, p := range parts {
 		fmt.Fprintf(h, "%q\x00", fmt.Sprint(p))
+	}
+}
+
+// checkHeld wants nothing to be approved at once while everything is on hold.
+func (s *sim) checkHeld(c *model.Comparison) {
+	held := s.people.held
+	for refund, d := range c.Decisions {
+		if !held.IsZero() && d.At() > held.UnixMilli() && d.Outcome == "approve" {
+			s.t.Errorf("refund %s is approved at %v, and everything is on hold since %v", refund, d.DecidedAt, held)
+		}
 	}
 }
 

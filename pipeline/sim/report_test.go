@@ -48,7 +48,7 @@ func (r *report) write(t *testing.T) {
 }
 
 func (r *report) text() string {
-	var sum result
+	sum := result{Lives: map[string]int{}}
 	certain, failed := 0, []string(nil)
 	slices.SortFunc(r.results, func(a, b result) int { return int(int64(a.Seed) - int64(b.Seed)) })
 	for _, one := range r.results {
@@ -62,6 +62,10 @@ func (r *report) text() string {
 		sum.Evicted += one.Evicted
 		sum.Lost += one.Lost
 		sum.Doubled += one.Doubled
+		sum.States += one.States
+		for what, n := range one.Lives {
+			sum.Lives[what] += n
+		}
 		if one.Certain {
 			certain++
 		}
@@ -93,6 +97,12 @@ func (r *report) text() string {
 	}
 	fmt.Fprintf(&b, "\n- %.1f hours of the simulated clock, %d starts of the service, %d frames on the network.\n", sum.Virtual.Hours(), sum.Starts, sum.Frames)
 	fmt.Fprintf(&b, "- %d records written, %d refunds decided; %d instances gave way to another.\n", sum.Records, sum.Decisions, sum.GaveWay)
+	n := sum.Lives
+	fmt.Fprintf(&b, "- Reviewed: %d released and %d rejected by analysts, %d and %d by a deadline (of %d that passed), %d denied by their customers.\n",
+		n["approve by analyst"], n["reject by analyst"], n["approve by deadline"], n["reject by deadline"], n["review-deadline"], n["reject by customer"])
+	fmt.Fprintf(&b, "- Reconciled: %d executed, %d failed, %d overdue; %d executed twice, %d without an approval, %d that nobody asked for.\n",
+		n["now executed"], n["now failed"], n["OVERDUE"], n["EXECUTED_TWICE"], n["EXECUTED_WITHOUT_APPROVAL"], n["UNKNOWN_REFUND"])
+	fmt.Fprintf(&b, "- %d saved states held the same cases and sums as the topics.\n", sum.States)
 	fmt.Fprintf(&b, "- In %d seeds the model knew every decision; in the other %d partitions could be left out, and %d decisions were degraded.\n",
 		certain, len(r.results)-certain, sum.Degraded)
 	fmt.Fprintf(&b, "- %d members of the webhook sink's group were kept by kfake, and evicted by the simulation.\n", sum.Evicted)

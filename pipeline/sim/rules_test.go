@@ -87,6 +87,8 @@ type topics struct{ s *sim }
 func (t topics) ReadCommitted(topic string) []*kgo.Record {
 	all := t.s.read(topic)
 	switch topic {
+	case casesTopic:
+		return t.s.cases.with(all)
 	case "refund-decisions":
 		for i, r := range all {
 			all[i] = withoutOwn(t.s, r)

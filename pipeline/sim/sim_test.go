@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,7 @@ type sim struct {
 	modelRules string
 	cfg        pipeline.Config
 	lag        time.Duration
+	partitions int32
 	payments   bool // a rule on transactions is there all the time
 	certain    bool // nothing may be left out, so that the model knows every decision
 
@@ -34,6 +36,8 @@ type sim struct {
 	brokers  []string
 	machines []*machine
 	world    *model.Disorder
+	people   *people
+	cases    *caseWatch
 	hook     *hook // nil: without webhooks
 	checker  *host
 	log      *log
@@ -65,6 +69,8 @@ type result struct {
 	Evicted     int            `json:"evicted"`     // members that kfake kept, see hook.evict
 	Lost        int            `json:"lost"`
 	Doubled     int            `json:"doubled"`
+	States      int            `json:"states"` // saved at the end, that were compared
+	Lives       map[string]int `json:"lives"`  // what became of refunds after their decision
 	Certain     bool           `json:"certain"`
 	Passed      bool           `json:"passed"`
 }
@@ -132,6 +138,8 @@ func newSim(t *testing.T, seed uint64, modelRules string) *sim {
 	}
 	s.world = model.NewDisorder(strange, seed, partitions)
 	strange.World.Degrades = !s.certain
+	s.partitions = partitions
+	s.people = s.newPeople(seed)
 	s.createTopics(partitions)
 	if s.coin() {
 		s.hook = newHook(s)
@@ -161,8 +169,16 @@ func (s *sim) createTopics(partitions int32) {
 		s.t.Fatal(err)
 	}
 	defer cl.Close()
-	made, err := kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, nil, "refunds", "transactions")
+	made, err := kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, nil, append([]string{"refunds", "transactions"}, model.LifeTopics...)...)
 	if err != nil || made.Error() != nil {
+		s.t.Fatal(err, made.Error())
+	}
+	compact := "compact"
+	made, err = kadm.NewClient(cl).CreateTopics(context.Background(), partitions, 1, map[string]*string{"cleanup.policy": &compact}, casesTopic)
+	if err != nil || made.Error() != nil {
+		s.t.Fatal(err, made.Error())
+	}
+	if made, err = kadm.NewClient(cl).CreateTopics(context.Background(), 1, 1, nil, "refundguard-controls"); err != nil || made.Error() != nil {
 		s.t.Fatal(err, made.Error())
 	}
 }
@@ -171,6 +187,7 @@ func (s *sim) createTopics(partitions int32) {
 func (s *sim) run() {
 	keeping, stop := context.WithCancel(context.Background())
 	go s.keep(keeping)
+	s.watchCases()
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
@@ -197,12 +214,20 @@ func (s *sim) run() {
 
 	// What is asked now sees all that was before: it must be in the state that
 	// is taken back, as it is in the model.
+	if s.coin() {
+		s.people.holdAll()
+	}
 	s.say("the last start")
+	if s.coin() {
+		s.newMachine("new") // it has the topics alone
+		s.start(s.machines[len(s.machines)-1], s.cfg)
+	}
 	keeping, stop = context.WithCancel(context.Background())
 	go s.keep(keeping)
 	s.feed(30, s.world.Step)
 	s.feed(1<<30, s.world.Rest)
 	s.drain()
+	time.Sleep(s.upTo(10 * time.Second)) // and time passes
 	stop()
 	s.end()
 	if s.hook != nil {
@@ -226,6 +251,11 @@ func (s *sim) feed(n int, next func(int) []*kgo.Record) {
 		s.t.Fatal(err)
 	}
 	defer cl.Close()
+	talk, err := kgo.NewClient(append(s.options(host), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer talk.Close()
 	for n > 0 {
 		step := next(1 + s.rng.IntN(12))
 		if len(step) == 0 {
@@ -241,10 +271,27 @@ func (s *sim) feed(n int, next func(int) []*kgo.Record) {
 			s.t.Errorf("writing the world: %v", err)
 			return
 		}
+		s.people.See(step)
+		if err = s.people.speak(talk); err != nil {
+			s.t.Errorf("writing what people say: %v", err)
+			return
+		}
 		if s.rng.IntN(12) == 0 {
 			time.Sleep(s.upTo(3 * time.Second))
 		}
 		time.Sleep(s.upTo(200 * time.Millisecond))
+	}
+}
+
+// write writes records at once, for good.
+func (s *sim) write(records ...*kgo.Record) {
+	cl, err := kgo.NewClient(append(s.options(s.checker), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cl.Close()
+	if err := cl.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -293,11 +340,14 @@ func (s *sim) drain() {
 }
 
 func (s *sim) allApplied(p model.Progress) bool {
-	ends := s.ends("refunds", "transactions")
+	ends := s.ends(append([]string{"refunds", "transactions"}, model.LifeTopics...)...)
 	for _, st := range p.Streams {
 		for id, end := range ends[st.Topic] {
 			if int(id) >= len(st.Partitions) || st.Partitions[id].Applied < end.Offset {
 				return false
+			}
+			if slices.Contains(model.LifeTopics, st.Topic) && st.Partitions[id].Decided < end.Offset {
+				return false // it waits for its turn
 			}
 		}
 	}

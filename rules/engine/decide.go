@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -135,9 +134,9 @@ func (e *Engine) reservedFor(it *Item) rules.Refunded {
 	hash := xxh3.HashString(id)
 	x := e.shards[e.owner(hash)].refunded.get(hash, id)
 	switch {
-	case x == nil:
+	case x == nil || x.val.amount == 0 && !x.val.mixed:
 		return rules.Refunded{State: rules.RefundedKnown}
-	case x.val.mixed:
+	case x.val.mixed || len(x.val.others) > 0:
 		return rules.Refunded{State: rules.RefundedMixed}
 	}
 	return rules.Refunded{State: rules.RefundedKnown, Amount: event.Money(x.val.amount), Currency: x.val.currency}
@@ -148,9 +147,8 @@ func (e *Engine) reserve(it *Item) {
 	e.reserveFor(it.Event.Str(e.slots.rfTransaction), it.Event.Vals[e.slots.rfAmount].Num, event.Currency(it.Event.Vals[e.slots.rfCurrency].Num), it.Seen)
 }
 
-// reserveFor adds an amount to the sum of a transaction's refunds. A sum that
-// no integer holds stays at the greatest one: what reads it fails, and the
-// refund is held. The sum is kept for as long as the id of its last refund.
+// reserveFor adds an amount to the sum of a transaction's refunds, which is kept
+// for as long as the id of its last refund.
 func (e *Engine) reserveFor(transaction string, amount int64, currency event.Currency, seen int64) {
 	if transaction == "" {
 		return
@@ -160,17 +158,10 @@ func (e *Engine) reserveFor(transaction string, amount int64, currency event.Cur
 	x, known := sh.refunded.put(hash, transaction, dayOf(seen))
 	x.day = max(x.day, dayOf(seen))
 	r := &x.val
-	switch {
-	case !known:
-		*r = reserved{amount: amount, currency: currency}
-	case r.currency != currency:
-		r.mixed = true
-	case r.amount == math.MaxInt64:
-	case amount > 0 && r.amount > math.MaxInt64-amount:
-		r.amount = math.MaxInt64
-	default:
-		r.amount += amount
+	if !known {
+		*r = reserved{}
 	}
+	r.add(amount, currency)
 	if e.tracking && !r.changed {
 		r.changed = true
 		sh.changed = append(sh.changed, hash)

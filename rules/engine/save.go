@@ -301,13 +301,7 @@ func (c *copying) copyRefunded(sh *shard) {
 			}
 			x.val.changed = false
 			at := c.begin(kindRefunded, dayGroup(sh.refunded.stream, x.day), hash, sh.refunded.keys.str(x.key))
-			c.puts = binary.AppendVarint(c.puts, x.val.amount)
-			c.puts = binary.AppendUvarint(c.puts, uint64(x.val.currency))
-			mixed := byte(0)
-			if x.val.mixed {
-				mixed = 1
-			}
-			c.puts = append(c.puts, mixed)
+			c.puts = x.val.encode(c.puts)
 			c.end(at)
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -19,13 +20,64 @@ type original struct {
 	updates int32 // number of the latest applied one; 0: none
 }
 
-// reserved is the sum of the refunds of one transaction that were decided and
-// not rejected.
+// reserved is what the refunds of one transaction come to that were decided and
+// neither rejected nor failed, in each currency that there is something of.
 type reserved struct {
+	amount   int64 // 0: nothing
+	currency event.Currency
+	mixed    bool       // saved by an earlier program: there was another currency once
+	changed  bool       // since the last save: it is in shard.changed
+	others   []reserves // in other currencies; none where amount is 0
+}
+
+type reserves struct {
 	amount   int64
 	currency event.Currency
-	mixed    bool
-	changed  bool // since the last save: it is in shard.changed
+}
+
+// add adds an amount, or takes it away. A sum that no integer holds stays at the
+// greatest one: what reads it fails, and the refund is held.
+func (r *reserved) add(amount int64, currency event.Currency) {
+	if r.amount == 0 {
+		r.currency = currency
+	}
+	if r.currency == currency {
+		r.amount = addUpTo(r.amount, amount)
+	} else {
+		at := slices.IndexFunc(r.others, func(o reserves) bool { return o.currency == currency })
+		if at < 0 {
+			at = len(r.others)
+			r.others = append(r.others, reserves{currency: currency})
+		}
+		r.others[at].amount = addUpTo(r.others[at].amount, amount)
+		if r.others[at].amount == 0 {
+			r.others = slices.Delete(r.others, at, at+1)
+		}
+	}
+	if r.amount == 0 && len(r.others) > 0 {
+		r.amount, r.currency = r.others[0].amount, r.others[0].currency
+		r.others = slices.Delete(r.others, 0, 1)
+	}
+}
+
+func addUpTo(sum, amount int64) int64 {
+	if sum == math.MaxInt64 || amount > 0 && sum > math.MaxInt64-amount {
+		return math.MaxInt64
+	}
+	return sum + amount
+}
+
+// encode is what decodeReserved reads.
+func (r *reserved) encode(dst []byte) []byte {
+	dst = binary.AppendUvarint(binary.AppendVarint(dst, r.amount), uint64(r.currency))
+	if !r.mixed && len(r.others) == 0 {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1)
+	for _, o := range r.others {
+		dst = binary.AppendUvarint(binary.AppendVarint(dst, o.amount), uint64(o.currency))
+	}
+	return dst
 }
 
 func (e *Engine) newShard() *shard {
@@ -85,13 +137,28 @@ func decodeID(value []byte, refund bool) (content uint64, at int64, moved bool, 
 	return content, 0, false, nil
 }
 
-func decodeReserved(value []byte) (reserved, error) {
-	amount, n := binary.Varint(value)
-	currency, m := binary.Uvarint(value[max(n, 0):])
-	if n <= 0 || m <= 0 || len(value) != n+m+1 || currency > math.MaxUint16 {
+func decodeReserved(value []byte) (r reserved, err error) {
+	if r.amount, r.currency, value, err = decodeSum(value); err != nil || len(value) == 0 {
 		return reserved{}, ErrSaved
 	}
-	return reserved{amount: amount, currency: event.Currency(currency), mixed: value[n+m] != 0}, nil
+	r.mixed, value = value[0] != 0 && len(value) == 1, value[1:]
+	for len(value) > 0 {
+		var o reserves
+		if o.amount, o.currency, value, err = decodeSum(value); err != nil {
+			return reserved{}, err
+		}
+		r.others = append(r.others, o)
+	}
+	return r, nil
+}
+
+func decodeSum(value []byte) (amount int64, of event.Currency, rest []byte, err error) {
+	amount, n := binary.Varint(value)
+	currency, m := binary.Uvarint(value[max(n, 0):])
+	if n <= 0 || m <= 0 || currency > math.MaxUint16 {
+		return 0, 0, nil, ErrSaved
+	}
+	return amount, event.Currency(currency), value[n+m:], nil
 }
 
 // readOriginal reads what is saved of a transaction, but for its packed record,

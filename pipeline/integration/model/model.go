@@ -94,6 +94,9 @@ type Expected struct {
 	Skipped  []string
 	Features map[string]string // counts as they are, sums in 1/10,000, "nil"
 	Original string            // transaction_id, or ""
+
+	refund record
+	apply  func(snoozed ...string) Expected // again, with rules that decide nothing
 }
 
 // missing is what a condition panics with when it needs a value that isn't
@@ -270,28 +273,67 @@ func attempt[T any](do func() T) (result T, ended string) {
 
 // DecideAll decides every refund, those of one transaction by time, then id.
 func (m *Model) DecideAll() map[string]Expected {
+	decisions := make(map[string]Expected)
+	for refund, among := range m.DecideAmong(func(other, _ string) (yes, no bool) {
+		no = decisions[other].Outcome == "reject"
+		return !no, no
+	}, decisions) {
+		decisions[refund] = among[0]
+	}
+	return decisions
+}
+
+// DecideAmong decides every refund likewise, where counted says whether one counts
+// in refunded when another is decided. Where both can be, there is a decision for
+// either. The first one of each is in decided, too, as soon as it is known.
+func (m *Model) DecideAmong(counted func(refund, when string) (yes, no bool), decided ...map[string]Expected) map[string][]Expected {
 	refunds := slices.Clone(m.streams["refunds"])
 	slices.SortStableFunc(refunds, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.text["refund_id"], b.text["refund_id"]))
 	})
-	granted := make(map[string][]record) // by transaction
-	decisions := make(map[string]Expected)
+	before := make(map[string][]record) // by transaction
+	decisions := make(map[string][]Expected)
 	for _, r := range refunds {
-		d := Expected{Outcome: "history"}
+		id, tx := r.text["refund_id"], r.text["transaction_id"]
 		if r.at >= m.From {
-			d = m.decide(r, granted[r.text["transaction_id"]])
-			decisions[r.text["refund_id"]] = d
+			sets := [][]record{nil}
+			for _, o := range before[tx] {
+				yes, no := true, false // history
+				if o.at >= m.From {
+					yes, no = counted(o.text["refund_id"], id)
+				}
+				sets = among(sets, o, yes, no)
+			}
+			for _, granted := range sets {
+				decisions[id] = append(decisions[id], m.decide(r, granted))
+			}
+			for _, first := range decided {
+				first[id] = decisions[id][0]
+			}
 		}
-		if tx := r.text["transaction_id"]; tx != "" && d.Outcome != "reject" {
-			granted[tx] = append(granted[tx], r)
+		if tx != "" {
+			before[tx] = append(before[tx], r)
 		}
 	}
 	return decisions
 }
 
+// among is each set with r, without, or both.
+func among(sets [][]record, r record, yes, no bool) (all [][]record) {
+	for _, set := range sets {
+		if no {
+			all = append(all, set)
+		}
+		if yes {
+			all = append(all, append(slices.Clone(set), r))
+		}
+	}
+	return all
+}
+
 func (m *Model) decide(r record, granted []record) Expected {
 	f := &facts{model: m, refund: r}
-	var d Expected
+	d := Expected{refund: r}
 	if tx := r.text["transaction_id"]; tx != "" {
 		for _, o := range m.index["transactions|transaction_id|"+tx] {
 			if o.at <= r.at {
@@ -326,6 +368,15 @@ func (m *Model) decide(r record, granted []record) Expected {
 
 // apply runs the rules and the outcome table.
 func (m *Model) apply(f *facts, d *Expected) {
+	d.apply = func(snoozed ...string) Expected {
+		again := Expected{Features: d.Features, Original: d.Original, refund: d.refund}
+		m.run(f, &again, snoozed)
+		return again
+	}
+	m.run(f, d, nil)
+}
+
+func (m *Model) run(f *facts, d *Expected, snoozed []string) {
 	actions := make(map[string]bool)
 	failed := f.refund.held
 	for _, rule := range m.rules {
@@ -335,10 +386,10 @@ func (m *Model) apply(f *facts, d *Expected) {
 			d.Skipped = append(d.Skipped, rule.id)
 		case ended != "":
 			d.Errors = append(d.Errors, rule.id)
-			failed = failed || !rule.shadow && (rule.action != "alert" || rule.score > 0)
+			failed = failed || !rule.shadow && !slices.Contains(snoozed, rule.id) && (rule.action != "alert" || rule.score > 0)
 		case hit:
 			d.Hits = append(d.Hits, rule.id)
-			if !rule.shadow {
+			if !rule.shadow && !slices.Contains(snoozed, rule.id) {
 				actions[rule.action] = true
 				d.Score += rule.score
 			}

@@ -211,6 +211,10 @@ func (s *Strange) refund() {
 	f.str("instrument_id", s.oneOf("pm_1", "pm_1", "pm_2", ""))
 	f.str("reason", s.oneOf("not_received", "defective", "a_new_reason", ""))
 	f.raw("mfa", s.oneOf("true", "false", ""))
+	f.str("method", []string{"", "original", "balance", "card"}[s.n%4])
+	if s.n%5 == 0 {
+		f.str("agent_id", "ann")
+	}
 	if s.percent(3) { // a clock that is ahead: decided as of Kafka's time, and held
 		f.raw("occurred_at", s.time(s.Now+10*60_000))
 		r := &kgo.Record{Topic: "refunds", Value: f.object(), Timestamp: time.UnixMilli(s.Now)}

@@ -20,6 +20,9 @@ type World struct {
 
 	paid map[string]bool // transactions that are events
 
+	// Lives is what goes on after decisions; nil: nothing does.
+	Lives *Lives
+
 	// Degrades says that partitions may have been left out: what a decision then
 	// says isn't known, but that it is degraded and doesn't approve.
 	Degrades bool
