@@ -39,6 +39,17 @@ type Decision struct {
 	Source    source
 }
 
+// ParseDecision reads a record of refund-decisions.
+func ParseDecision(t testing.TB, value []byte) (d Decision) {
+	t.Helper()
+	in := json.NewDecoder(bytes.NewReader(value))
+	in.UseNumber()
+	if err := in.Decode(&d); err != nil {
+		t.Fatalf("decision %s: %v", value, err)
+	}
+	return d
+}
+
 // source is where a record stands.
 type source struct {
 	Topic     string
@@ -117,12 +128,7 @@ func (c *Comparison) checkDecisions() {
 	c.Decisions = make(map[string]Decision)
 	ids := make(map[string]bool)
 	for _, r := range c.topics.ReadCommitted("refund-decisions") {
-		var d Decision
-		in := json.NewDecoder(bytes.NewReader(r.Value))
-		in.UseNumber()
-		if err := in.Decode(&d); err != nil {
-			c.Fatalf("decision %s: %v", r.Value, err)
-		}
+		d := ParseDecision(c.T, r.Value)
 		if _, twice := c.Decisions[d.RefundID]; twice {
 			c.Doubled++
 			c.Errorf("refund %s is decided twice", d.RefundID)
@@ -184,7 +190,7 @@ func (c *Comparison) checkDecision(d *Decision) {
 func (c *Comparison) checkApproved() {
 	approved := make(map[string]*kgo.Record)
 	for _, r := range c.topics.ReadCommitted("refunds-approved") {
-		id := headerOf(r, "refundguard-decision-id")
+		id := Header(r, "refundguard-decision-id")
 		if approved[id] != nil {
 			c.Doubled++
 			c.Errorf("decision %s is approved twice", id)
@@ -212,7 +218,7 @@ func (c *Comparison) checkApproved() {
 		want := append(slices.Clone(in.Headers),
 			kgo.RecordHeader{Key: "refundguard-decision-id", Value: []byte(d.DecisionID)},
 			kgo.RecordHeader{Key: "refundguard-ruleset", Value: []byte(d.Ruleset)})
-		if !sameBytes(got.Value, in.Value) || !sameBytes(got.Key, in.Key) || !sameHeaders(got.Headers, want) {
+		if !SameBytes(got.Value, in.Value) || !SameBytes(got.Key, in.Key) || !SameHeaders(got.Headers, want) {
 			c.Errorf("refund %s went out changed:\n%s %s %v\nasked:\n%s %s %v", refund, got.Key, got.Value, got.Headers, in.Key, in.Value, want)
 		}
 	}
@@ -221,7 +227,8 @@ func (c *Comparison) checkApproved() {
 	}
 }
 
-func headerOf(r *kgo.Record, key string) string {
+// Header is the value of a record's first header of this key; "" if there is none.
+func Header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
 		if h.Key == key {
 			return string(h.Value)
@@ -230,11 +237,12 @@ func headerOf(r *kgo.Record, key string) string {
 	return ""
 }
 
-// sameBytes tells nil from empty: in Kafka they differ.
-func sameBytes(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
+// SameBytes tells nil from empty: in Kafka they differ.
+func SameBytes(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 
-func sameHeaders(a, b []kgo.RecordHeader) bool {
-	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && sameBytes(x.Value, y.Value) })
+// SameHeaders wants the same ones in the same order.
+func SameHeaders(a, b []kgo.RecordHeader) bool {
+	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && SameBytes(x.Value, y.Value) })
 }
 
 // checkCases wants one case for each refund, in the state of its decision, and
@@ -250,8 +258,8 @@ func (c *Comparison) checkCases() {
 		switch {
 		case r == nil:
 			c.Errorf("refund %s is %s, and has no case", refund, d.Outcome)
-		case headerOf(r, "refundguard-state") != states[d.Outcome]:
-			c.Errorf("refund %s is %s; its case is %s", refund, d.Outcome, headerOf(r, "refundguard-state"))
+		case Header(r, "refundguard-state") != states[d.Outcome]:
+			c.Errorf("refund %s is %s; its case is %s", refund, d.Outcome, Header(r, "refundguard-state"))
 		case d.Outcome == "review" && !bytes.Equal(r.Value, c.inputs[d.Source].Value):
 			c.Errorf("refund %s is held; its case has %q", refund, r.Value)
 		}
@@ -301,9 +309,9 @@ func (c *Comparison) checkDeadLetters() {
 	got := make(map[refused]int)
 	places := make(map[source]bool)
 	for _, r := range c.topics.ReadCommitted("dead-letters") {
-		at := source{Topic: headerOf(r, "__connect.errors.topic")}
-		partition, err1 := strconv.ParseInt(headerOf(r, "__connect.errors.partition"), 10, 32)
-		offset, err2 := strconv.ParseInt(headerOf(r, "__connect.errors.offset"), 10, 64)
+		at := source{Topic: Header(r, "__connect.errors.topic")}
+		partition, err1 := strconv.ParseInt(Header(r, "__connect.errors.partition"), 10, 32)
+		offset, err2 := strconv.ParseInt(Header(r, "__connect.errors.offset"), 10, 64)
 		at.Partition, at.Offset = int32(partition), offset
 		in := c.inputs[at]
 		if err1 != nil || err2 != nil || in == nil {
@@ -314,11 +322,11 @@ func (c *Comparison) checkDeadLetters() {
 			c.Doubled++
 			c.Errorf("the dead letter from %v is there twice: %.200s", at, r.Value)
 		}
-		if !sameBytes(r.Value, in.Value) || !sameBytes(r.Key, in.Key) || !sameHeaders(r.Headers[:len(in.Headers)], in.Headers) {
+		if !SameBytes(r.Value, in.Value) || !SameBytes(r.Key, in.Key) || !SameHeaders(r.Headers[:len(in.Headers)], in.Headers) {
 			c.Errorf("the dead letter from %v is changed: %.200s", at, r.Value)
 		}
 		places[at] = true
-		got[refused{at.Topic, string(r.Key), string(r.Value), headerOf(r, "refundguard-code")}]++
+		got[refused{at.Topic, string(r.Key), string(r.Value), Header(r, "refundguard-code")}]++
 	}
 	for letter, n := range want {
 		c.Lost += max(0, n-got[letter])

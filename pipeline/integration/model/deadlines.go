@@ -35,14 +35,14 @@ func (c *Comparison) deadlines() map[string][]Deadline {
 }
 
 func (c *Comparison) deadlineOf(r *kgo.Record) (d Deadline, ok bool) {
-	if headerOf(r, "refundguard-state") != "in_review" {
+	if Header(r, "refundguard-state") != "in_review" {
 		return d, false
 	}
-	at, err := time.Parse(time.RFC3339, headerOf(r, "refundguard-deadline"))
+	at, err := time.Parse(time.RFC3339, Header(r, "refundguard-deadline"))
 	if err != nil {
 		c.Errorf("the case of refund %s: its deadline: %v", r.Key, err)
 	}
-	return Deadline{at, headerOf(r, "refundguard-severity")}, true
+	return Deadline{at, Header(r, "refundguard-severity")}, true
 }
 
 // checkDeadlines wants what follows from deadlines that are of processing time:
@@ -103,7 +103,7 @@ func (c *Comparison) checkDeadlines() {
 func Overdue(topics Topics, at time.Time) (n int) {
 	last := make(map[string]string)
 	for _, r := range topics.ReadCommitted("refundguard-cases") {
-		if last[string(r.Key)] = headerOf(r, "refundguard-deadline"); headerOf(r, "refundguard-state") != "in_review" {
+		if last[string(r.Key)] = Header(r, "refundguard-deadline"); Header(r, "refundguard-state") != "in_review" {
 			delete(last, string(r.Key))
 		}
 	}
