@@ -155,12 +155,14 @@ func casting(t *testing.T, w *model.World) map[string]part {
 		for n := range 2 {
 			found := false
 			for _, sent := range w.Sent {
-				id := idOf(t, sent.Record)
-				e, ofDay := expected[id]
-				if _, taken := cast[id]; taken || !ofDay || sent.Record.Topic != "refunds" || e.Outcome != "approve" {
+				if sent.Record.Topic != "refunds" || sent.At < dayBegins.UnixMilli() {
 					continue
 				}
-				large := isLarge(t, sent.Record)
+				id, large := idOf(t, sent.Record), isLarge(t, sent.Record)
+				e := expected[id]
+				if _, taken := cast[id]; taken || e.Outcome != "approve" {
+					continue
+				}
 				if roles[i].merchant != "" && len(liveHits(e)) > 0 || roles[i].large && !large || roles[i].merchant == "urgent" && large != roles[i].large {
 					continue
 				}
