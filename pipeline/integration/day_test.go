@@ -252,7 +252,11 @@ func (d *day) killed(share float64) {
 		}
 	}
 	d.feed(share)
-	sv.crash()
+	if sv.dead() {
+		sv.untilDead() // and not by an error
+	} else {
+		sv.crash()
+	}
 	d.scene.Logf("killed (%d, %v): %d of the day's refunds were written meanwhile, %d scripts are open", how, settings.Die, d.fed-fed, len(d.unfinished()))
 }
 

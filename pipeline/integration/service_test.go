@@ -148,6 +148,7 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
 	if l := s.Life; l != nil {
 		config.Review, config.ETA, config.Currency.Base, config.State.Memory = l.Review, l.ETA, l.Base, l.Memory
+		config.State.SaveInterval = 500 * time.Millisecond // some of what a start must know is in the topics only
 	}
 	p, err := pipeline.New(config, pipeline.Deps{
 		Options: options, TransactionalID: connection.TransactionalID, CreateTopics: true,
