@@ -19,7 +19,7 @@ type epoch struct {
 
 func (e *epoch) add(r *kgo.Record) {
 	e.records = append(e.records, r)
-	e.bytes += len(r.Value) + 64
+	e.bytes += len(r.Key) + len(r.Value) + headerBytes(r.Headers) + 64
 }
 
 // An epoch that is this large waits for its commit before more is decided.

@@ -44,35 +44,43 @@ func (s *session) sameCluster() error {
 }
 
 // nothingGone refuses to work where a topic is gone that the progress is of:
-// creating it would hide that. It comes before any topic is created.
-func (s *session) nothingGone(ctx context.Context, details kadm.TopicDetails) error {
+// creating it would hide that. It comes before any topic is created, and gives
+// the progress, nil if there is none.
+func (s *session) nothingGone(ctx context.Context, details kadm.TopicDetails) (*progress, error) {
 	if gone(details, s.topics.Progress) {
 		if s.cfg.succeeded == nil {
-			return nil // a first start, or one that begin refuses
+			return nil, nil // a first start, or one that begin refuses
 		}
-		return s.confirmGone(ctx, s.topics.Progress)
+		return nil, s.confirmGone(ctx, s.topics.Progress)
 	}
 	last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
 	if err != nil || last == nil {
-		return err
+		return nil, err
 	}
 	if err := s.ofUs(last); err != nil {
-		return err
+		return nil, err
 	}
 	for _, sp := range last.Streams {
 		if st := s.schema.Stream(sp.Stream); st != nil && st.Topic == sp.Topic && s.mustExist(sp.Stream) && gone(details, sp.Topic) {
-			return s.confirmGone(ctx, sp.Topic)
+			return nil, s.confirmGone(ctx, sp.Topic)
 		}
 	}
 	if last.Outputs[s.topics.Decisions] != "" && gone(details, s.topics.Decisions) {
-		return s.confirmGone(ctx, s.topics.Decisions)
+		return nil, s.confirmGone(ctx, s.topics.Decisions)
 	}
-	return nil
+	return last, nil
 }
 
 // mustExist reports whether a stream's topic is created where it is missing.
 func (s *session) mustExist(stream string) bool {
 	return stream == "refunds" || stream == "transactions" || readsStream(s.set, stream)
+}
+
+// wants reports whether it is created where it is missing and wasn't there before,
+// though it may be missing: without verdicts, what is held ends by deadlines only.
+func (s *session) wants(stream string, last *progress) bool {
+	return stream == reviewsStream && s.cfg.createTopics && !s.cfg.Observe &&
+		(last == nil || !slices.ContainsFunc(last.Streams, func(sp streamProgress) bool { return sp.Stream == stream }))
 }
 
 func gone(details kadm.TopicDetails, topic string) bool {
@@ -138,6 +146,11 @@ func (s *session) watchTopics(ctx context.Context) {
 	for _, in := range s.inputs {
 		was[in.stream.Topic] = hex.EncodeToString(in.topicID[:])
 	}
+	for _, st := range s.schema.Streams {
+		if _, read := was[st.Topic]; !read {
+			was[st.Topic] = ""
+		}
+	}
 	names := slices.Sorted(maps.Keys(was))
 	missed := ""
 	for sleep(ctx, lookEvery) == nil {
@@ -153,6 +166,9 @@ func (s *session) watchTopics(ctx context.Context) {
 		for _, name := range names {
 			d := meta.Topics[name]
 			switch id := hex.EncodeToString(d.ID[:]); {
+			case was[name] == "" && gone(meta.Topics, name):
+			case was[name] == "" && d.Err == nil:
+				changed = fmt.Sprintf("topic %s is there now, and wasn't read", name)
 			case gone(meta.Topics, name):
 				missing = name
 			case d.Err == nil && id != was[name]:

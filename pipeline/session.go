@@ -70,13 +70,14 @@ type session struct {
 	failed        error
 	mirrored      time.Time
 
-	chunk   []*record      // applied last
-	items   []*engine.Item // chunk for the engine
-	dueRecs []*record
-	dueItem []*engine.Item
-	outs    []decided
-	held    bool // records are read that may not be applied yet
-	earlier earlier
+	chunk       []*record      // applied last
+	items       []*engine.Item // chunk for the engine
+	dueRecs     []*record
+	dueItem     []*engine.Item
+	outs        []decided
+	held        bool // records are read that may not be applied yet
+	earlier     earlier
+	refundBytes int // what the outputs of a refund take, about
 
 	payRecs  []*record // transactions that are due
 	payItems []*engine.Item
@@ -138,7 +139,7 @@ const chunkRecords = 16384
 
 func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.Schema, log *slog.Logger, m *metrics) *session {
 	s := &session{cfg: cfg, log: log, metrics: m, schema: schema, topics: cfg.Names(), txnID: txnID, set: set,
-		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords,
+		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords, refundBytes: firstRefundBytes,
 		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]calendar.Span{}}
 	s.ends.answer = make(chan endsAnswer, 1)
 	m.leftOut.Reset()

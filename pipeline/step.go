@@ -125,6 +125,7 @@ func (r *record) decidable() bool {
 // far as they are due.
 func (s *session) pass() bool {
 	d := s.align()
+	s.portion(&d)
 	now := s.cfg.now()
 	s.dueRecs, s.dueItem = s.dueRecs[:0], s.dueItem[:0]
 	s.earlier.known = false
@@ -182,9 +183,11 @@ func (s *session) decideDue(now time.Time) {
 	s.engine.Decide(s.dueItem, func(w, i int, d *event.Decision, res *rules.Result) {
 		outs[i] = s.describe(w, s.dueRecs[i], d, res, now)
 	})
+	before := s.epoch.bytes
 	for i, r := range s.dueRecs {
 		s.enter(r, &outs[i])
 	}
+	s.weigh(s.epoch.bytes-before, len(outs))
 	s.countHolds(outs, now)
 	clear(outs)
 	clear(s.dueRecs)

@@ -38,12 +38,13 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking which topics there are: %w", readError(err))
 	}
-	if err := s.nothingGone(ctx, details); err != nil {
+	last, err := s.nothingGone(ctx, details)
+	if err != nil {
 		return nil, err
 	}
 	var inputs []topicPlan
 	for _, st := range s.schema.Streams {
-		if s.mustExist(st.Name) {
+		if s.mustExist(st.Name) || s.wants(st.Name, last) {
 			inputs = append(inputs, topicPlan{name: st.Topic, partitions: -1})
 		}
 	}

@@ -339,7 +339,7 @@ func TestTheQueueAndTheStory(t *testing.T) {
 	d.command(exitProblems, "UNKNOWN_REFUND", "approve", "ghost", "--as", "bob")
 }
 
-// Before there is a service, and where it has no topic of verdicts.
+// Before there is a service, with the topic that it makes, and without one.
 func TestReviewsWithoutAService(t *testing.T) {
 	d := newDesk(t)
 	content := fmt.Sprintf("kafka: {seed_brokers: [%q]}\nrules: {dir: %q}\n", d.brokers[0], filepath.Join(filepath.Dir(d.file), "rules"))
@@ -348,13 +348,23 @@ func TestReviewsWithoutAService(t *testing.T) {
 	}
 	d.command(exitProblems, "refundguard status", "list")
 	d.command(exitProblems, "refundguard status", "approve", "r1", "--as", "bob")
-	service, _ := d.run("streams: {refunds: {decide_from: earliest}}")
+	const settings = "streams: {refunds: {decide_from: earliest}}"
+	service, stop := d.run(settings)
 	d.ask("r1", "ann", "200", "")
-	eventually(t, "it is decided", func() bool { return service.pipeline.Balance().InReview == 1 })
+	d.ask("r2", "bob", "200", "")
+	eventually(t, "they are decided", func() bool { return service.pipeline.Balance().InReview == 2 })
+	d.command(exitFine, "carried out", "approve", "r1", "--as", "bob")
+	stop()
+	if _, err := kadm.NewClient(d.client).DeleteTopics(t.Context(), "reviews"); err != nil {
+		t.Fatal(err)
+	}
+	service, _ = d.run(settings)
+	eventually(t, "it goes on", func() bool { return service.pipeline.Ready() == nil })
+	d.command(exitProblems, "must be created", "approve", "r2", "--as", "bob")
 	d.topics()
-	d.command(exitProblems, "nothing was written", "approve", "r1", "--as", "bob")
-	if n := len(d.read("reviews")); n != 0 {
-		t.Errorf("%d verdicts were written", n)
+	d.command(exitFine, "carried out", "approve", "r2", "--as", "bob")
+	if n := len(d.read("reviews")); n != 1 {
+		t.Errorf("%d verdicts were written, want 1", n)
 	}
 	d.command(exitFine, "r1", "show", "r1")
 }

@@ -123,7 +123,7 @@ func (w *verdictWriter) run(cmd *cobra.Command, ids []string) error {
 			v.Result, v.ReviewID = resultDry, ""
 		}
 	case !t.turns.Reads(stream.Topic):
-		return fmt.Errorf("nothing was written: the service doesn't read %s, which wasn't there when it started: create the topic, with as many partitions as that of refunds, and start the service again", stream.Topic)
+		return fmt.Errorf("nothing was written: the service doesn't read %s yet, which isn't there or was just created: create the topic where it is missing, with as many partitions as that of refunds, and try again in ten seconds", stream.Topic)
 	default:
 		if err := t.write(writing, stream.Topic, wait); err != nil {
 			return err
