@@ -33,7 +33,7 @@ require (
 	github.com/zeebo/xxh3 v1.1.0
 	golang.org/x/oauth2 v0.37.0 // tokens for Kafka logins (OAUTHBEARER)
 	golang.org/x/term v0.47.0
-	golang.org/x/text v0.43.0 // tests: which currencies there are (ISO 4217)
+	golang.org/x/text v0.43.0 // names of people that are the same; tests: which currencies there are (ISO 4217)
 	pgregory.net/rapid v1.3.0 // property tests
 )
 

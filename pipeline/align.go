@@ -19,12 +19,15 @@ type due struct {
 
 // of reports whether a refund is due, and whether deciding it now leaves a
 // partition out.
-func (d *due) of(r *record) (ok, degraded bool) {
+func (d *due) of(r *record) (ok, degraded bool) { return d.at(r, r.Event.Time) }
+
+// at is of, for a record that waits for what is earlier than another time.
+func (d *due) at(r *record, t int64) (ok, degraded bool) {
 	strict, lenient := d.strict, d.lenient
 	if r.gen < d.gen {
 		strict, lenient = d.strictAsked, d.lenientAsked
 	}
-	return r.Event.Time < lenient, r.Event.Time >= strict
+	return t < lenient, t >= strict
 }
 
 // earlier is what waits and isn't due: the earliest refund of each transaction.
@@ -168,11 +171,13 @@ type ends struct {
 	asking bool
 	asked  time.Time
 	okAt   time.Time // when the cluster last answered
+	of     int64     // when that question was asked, by the clock of deadlines
 	answer chan endsAnswer
 }
 
 type endsAnswer struct {
 	gen  int64
+	of   int64 // when it was asked, as of ends
 	ends map[*partition]int64
 	err  error // partitions were added
 }
@@ -188,11 +193,11 @@ func (s *session) askEnds(ctx context.Context) {
 		return
 	}
 	s.ends.asking, s.ends.asked = true, time.Now()
-	gen := s.reader.gen.Add(1)
+	gen, of := s.reader.gen.Add(1), s.cfg.now().UnixMilli()
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.Engine.AlignTimeout)
 		defer cancel()
-		a := endsAnswer{gen: gen, ends: map[*partition]int64{}}
+		a := endsAnswer{gen: gen, of: of, ends: map[*partition]int64{}}
 		var topics []string
 		for _, in := range s.inputs {
 			topics = append(topics, in.stream.Topic)
@@ -222,7 +227,7 @@ func (s *session) learnEnds(a endsAnswer) {
 	if len(a.ends) == 0 {
 		return
 	}
-	s.ends.gen, s.ends.okAt = a.gen, time.Now()
+	s.ends.gen, s.ends.okAt, s.ends.of = a.gen, time.Now(), a.of
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			p.end, p.endKnown = a.ends[p], false

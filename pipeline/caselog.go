@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // again, under another configuration or at another time: it takes the last record
 // of each.
 
-// Headers of a record of a case. Those for people repeat what headerCase says;
+// Headers of a record of a case. Those for people, and event.HeaderCase for sinks,
+// repeat what headerCase says;
 // its value is the request's while that is held.
 const (
 	headerCase       = "refundguard-case"
@@ -40,6 +42,7 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 		{Key: headerLife, Value: []byte(s.began)},
 		{Key: headerState, Value: []byte(c.State.String())},
 		{Key: event.HeaderDecisionID, Value: []byte(event.DecisionID(c.RefundID, c.Ordinal))},
+		{Key: event.HeaderCase, Value: summary(c).Append(nil)},
 	}}
 	if c.State == cases.InReview {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: headerSeverity, Value: []byte(c.Severity.String())})
@@ -57,6 +60,19 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 		}
 	}
 	return r
+}
+
+// summary is what others than the service may know of a case.
+func summary(c *cases.Case) *event.CaseSummary {
+	s := &event.CaseSummary{RefundID: c.RefundID, TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID,
+		Method: c.Method, RequestReason: c.RequestReason, Amount: c.Amount, Currency: c.Currency,
+		State: c.State.String(), Reason: c.Reason, DecidedBy: c.By, DecisionID: event.DecisionID(c.RefundID, c.Ordinal), FirstBy: c.First,
+		OccurredAt: c.Occurred, ReceivedAt: c.Received, OpenedAt: c.Opened, Since: c.Since, DueAt: c.Due, ExecutedAt: c.Executed, ChangedAt: c.Changed,
+		Denied: c.Denied, Satisfied: c.Content}
+	if c.Severity != 0 {
+		s.Severity = c.Severity.String()
+	}
+	return s
 }
 
 // ParseCase reads a record of the topic of cases.
@@ -118,6 +134,9 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 		return err
 	}
 	for id, sp := range spans {
+		if j.caseEnds[id] > sp.To {
+			j.caseEnds[id] = 0 // it was cut: what is there now came later
+		}
 		from, _ := goesOn(sp.From, j.caseEnds[id])
 		j.caseEnds[id], spans[id] = sp.To, kafka.Span{From: from, To: sp.To}
 	}
@@ -138,11 +157,16 @@ func (s *session) readCases(ctx context.Context, j *journal) error {
 }
 
 // learnCase takes a case as it is written. If its refund is settled in the state,
-// what changed since is settled, too; else it will be when the refund is met.
+// what changed since is settled, too; else it will be when the refund is met. One
+// that is known to have gone further stays so: where the topic was given more
+// partitions, older records of it can be read after newer ones.
 func (s *session) learnCase(c *cases.Case) error {
 	was, err := s.lives.book.Get(c.RefundID)
 	if err != nil {
 		return fmt.Errorf("the state on disk: %w", err)
+	}
+	if was != nil && was.After(c) {
+		return nil
 	}
 	if was != nil && was.Settled {
 		c.Settled = true
@@ -167,6 +191,9 @@ func (s *session) settled(id string, journal event.Outcome) (event.Outcome, erro
 		return 0, fmt.Errorf("the state on disk: %w", err)
 	}
 	if c == nil {
+		if journal == event.Review {
+			s.lives.lost = append(s.lives.lost, id)
+		}
 		return journal, nil
 	}
 	if !c.Settled {
@@ -197,6 +224,19 @@ func (s *session) settleRest() error {
 		}
 	}
 	return nil
+}
+
+// tellLostCases tells of refunds in review whose cases are gone: their topic was
+// made anew, or keeps too little, and so was what the state had of them. Nothing
+// comes of a verdict on them any more.
+func (s *session) tellLostCases() {
+	lost := s.lives.lost
+	if s.lives.lost = nil; len(lost) == 0 {
+		return
+	}
+	slices.Sort(lost)
+	s.tell("cases-lost", fmt.Sprint(s.began, len(lost), lost[0]), fmt.Sprintf("%d refunds are in review, and topic %s no longer holds their cases, the first is %q: nobody can approve or reject them. "+
+		"Find them in %s, and have them asked for again under other ids", len(lost), s.topics.Cases, clip(lost[0], 200), s.topics.Decisions))
 }
 
 // keptFor is how long a case stays known after its end.

@@ -69,6 +69,23 @@ func (t *Topics) all() []struct {
 	}
 }
 
+// ByKey are the names by what they are called in the configuration.
+func (t Topics) ByKey() map[string]string {
+	names := map[string]string{}
+	for _, f := range t.all() {
+		names[f.key] = *f.name
+	}
+	return names
+}
+
+// WithPrefix puts something before each name.
+func (t Topics) WithPrefix(prefix string) Topics {
+	for _, f := range t.all() {
+		*f.name = prefix + *f.name
+	}
+	return t
+}
+
 // Names returns the topics as they are written: with Observe, each has
 // "-observe" appended; but the controls are those of the live deployment.
 func (c Config) Names() Topics {
@@ -154,7 +171,7 @@ type ReviewConfig struct {
 	Calendar   calendar.Config          `koanf:"calendar"`
 
 	// SecondAbove is the amount in currency.base above which two analysts must
-	// approve; "": one is enough.
+	// approve, 0: always; "": one is enough.
 	SecondAbove string `koanf:"second_above"`
 
 	// MinutesPerCase is what an analyst spends on a case, for what rules cost.

@@ -15,6 +15,7 @@ func (s *session) putGuards() {
 	g := engine.Guards{Overrides: rules.NewOverrides(s.breaker.shadows(), snoozes)}
 	g.Hold, g.HoldMerchants = s.controls.held()
 	s.engine.Guard(g)
+	s.guards = g
 	s.tellHolds()
 	s.metrics.setGuards(s.breaker, len(snoozes), len(s.controls.holds))
 }

@@ -54,6 +54,8 @@ type partition struct {
 	waitSince time.Time
 
 	starvedSince time.Time // see starved
+	heardUntil   int64     // of what happens to cases: all from before this time had its turn, Unix milliseconds
+	unheardSince time.Time // since when that isn't so up to the end; zero: it is
 
 	decideFrom int64     // of an input that decides: earlier ones are history
 	pending    []*record // likewise: read, not yet passed, in offset order

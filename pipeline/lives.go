@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,9 +24,14 @@ type lives struct {
 	book   *cases.Book
 	policy policy
 
-	secondAbove event.Money // in the base currency; 0: one analyst is enough always
+	secondAbove event.Money // in the base currency; below 0: one analyst is enough always
 
 	slots map[string]verdictSlots // by stream
+
+	late bool     // a time has passed that waits for what was said before: see heard
+	lost []string // while recovering: refunds in review that have no case
+
+	deaf bool // a partition is silent, and time passes without it
 
 	// While recovering: cases whose refunds the state doesn't count yet.
 	unsettled map[string]bool
@@ -35,7 +41,7 @@ type lives struct {
 // a stream hasn't one.
 type verdictSlots struct {
 	refund, verdict, analyst, note, label int
-	confirmed                             int
+	confirmed, satisfied                  int
 	status, amount, currency, err         int
 }
 
@@ -52,8 +58,8 @@ func newLives(s *session) lives {
 		st := s.schema.Stream(name)
 		l.slots[name] = verdictSlots{
 			refund: st.Slot("refund_id"), verdict: st.Slot("verdict"), analyst: st.Slot("analyst"), note: st.Slot("note"), label: st.Slot("label"),
-			confirmed: st.Slot("confirmed"),
-			status:    st.Slot("status"), amount: st.Slot("amount"), currency: st.Slot("currency"), err: st.Slot("error"),
+			confirmed: st.Slot("confirmed"), satisfied: st.Slot("satisfied"),
+			status: st.Slot("status"), amount: st.Slot("amount"), currency: st.Slot("currency"), err: st.Slot("error"),
 		}
 	}
 	return l
@@ -70,19 +76,24 @@ func (s *session) happens(in *input) bool {
 type policy struct{ s *session }
 
 func (p policy) ReviewBy(severity rules.Severity, now int64) int64 {
-	return p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli()
+	return max(p.s.cfg.calendar.After(time.UnixMilli(now), p.s.sla(severity)).UnixMilli(), now+1) // or it never ends
 }
 
 func (p policy) PaidBy(method string, now int64) int64 {
-	if !p.s.hasResults() {
+	if !p.s.hasResults() || p.s.cfg.Observe { // nothing is paid of what is only observed
 		return 0
 	}
 	return p.s.etaFrom(method, time.UnixMilli(now)).UnixMilli()
 }
 
-func (p policy) OnDeadline(severity rules.Severity) cases.Kind {
-	switch p.s.cfg.Review.OnDeadline[severity.String()] {
+// OnDeadline approves nothing while it is on hold, or while it can't be told
+// whether somebody has rejected it: then people are asked again.
+func (p policy) OnDeadline(c *cases.Case) cases.Kind {
+	switch p.s.cfg.Review.OnDeadline[c.Severity.String()] {
 	case "approve":
+		if p.s.lives.deaf || p.s.guards.Holds(c.MerchantID) {
+			return cases.Escalate
+		}
 		return cases.Approve
 	case "reject":
 		return cases.Reject
@@ -94,11 +105,14 @@ func (p policy) NeedsTwo(c *cases.Case) bool { return needsTwo(c, p.s.lives.seco
 
 // needsTwo is also where there is no rate for the currency.
 func needsTwo(c *cases.Case, above event.Money) bool {
-	return above > 0 && (c.Base == 0 || c.Base > above)
+	return above >= 0 && (c.Base == 0 || c.Base > above)
 }
 
-// secondAbove is in the base currency; 0: one analyst is always enough.
+// secondAbove is in the base currency; below 0: one analyst is always enough.
 func (c ReviewConfig) secondAbove() event.Money {
+	if c.SecondAbove == "" {
+		return -1
+	}
 	above, _ := event.ParseMoney([]byte(c.SecondAbove)) // checked by Validate
 	return above
 }
@@ -145,7 +159,9 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 	}
 	ev, named := s.eventOf(r, &slots, now)
 	if c == nil {
-		if ok, _ := d.of(r); !ok {
+		// Not until the time that it is stamped with, where that is yet to come:
+		// what is behind it would wait as long.
+		if ok, _ := d.at(r, min(r.Event.Time, r.Received)); !ok {
 			return false
 		}
 		s.unknownRefund(r, id, ev.Kind, now)
@@ -156,6 +172,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 		s.refuse(r, &event.RecordError{Code: refused.Code, Field: "refund_id", Message: refused.Message}, rules.Medium, now)
 		return true
 	}
+	s.metrics.served(c, &ch, &ev)
 	s.labelCase(r, c, &ch, &slots)
 	s.carryOut(c, &ch, named, now)
 	return true
@@ -164,7 +181,7 @@ func (s *session) happen(r *record, d *due, now time.Time) bool {
 // eventOf is what a record says, and its id.
 func (s *session) eventOf(r *record, at *verdictSlots, now time.Time) (ev cases.Event, id string) {
 	e := &r.Event
-	ev.Now = now.UnixMilli()
+	ev.Now, ev.At = now.UnixMilli(), e.Time
 	switch e.Stream.Name {
 	case reviewsStream:
 		ev.By, ev.Note = e.Str(at.analyst), e.Str(at.note)
@@ -172,6 +189,9 @@ func (s *session) eventOf(r *record, at *verdictSlots, now time.Time) (ev cases.
 	case confirmationsStream:
 		if ev.Kind = cases.Confirm; e.Vals[at.confirmed].Num == 0 {
 			ev.Kind = cases.Deny
+		}
+		if e.Has(at.satisfied) {
+			ev.Content = event.AnswerOf(e.Vals[at.satisfied].Num != 0)
 		}
 	case resultsStream:
 		ev.Note = e.Str(at.err)
@@ -206,11 +226,57 @@ func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Tim
 	}
 }
 
+// heard is the time before which all that was said of cases had its turn. No time
+// passes that is later: after hours in which nothing worked, a verdict that was in
+// time comes before the deadline, and a result before it is overdue. What brings
+// nothing for align_timeout isn't waited for; then deadlines approve nothing.
+func (s *session) heard() int64 {
+	until, silence := int64(math.MaxInt64), time.Now().Add(-s.cfg.Engine.AlignTimeout)
+	s.lives.deaf = false
+	for _, in := range s.inputs {
+		if in.gates || !in.decides {
+			continue
+		}
+		for _, p := range in.partitions {
+			switch {
+			case p.endKnown && p.decided() >= p.end:
+				p.heardUntil, p.unheardSince = s.ends.of, time.Time{}
+			case p.unheardSince.IsZero():
+				p.unheardSince = time.Now()
+			case p.unheardSince.Before(silence) && p.waiting() == 0 && p.peek() == nil && p.silentSince(silence):
+				s.lives.deaf = true
+				continue
+			}
+			until = min(until, p.heardUntil)
+		}
+	}
+	return until
+}
+
+// silentSince reports whether a partition has brought nothing since then.
+func (p *partition) silentSince(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.moved.Before(at)
+}
+
 // timePasses does what was to be done by now.
 func (s *session) timePasses(now time.Time) (some bool) {
-	for !s.cfg.Observe && !s.epoch.full() && s.failed == nil {
-		id, ok := s.lives.book.Next(now.UnixMilli())
+	s.lives.late = false
+	if s.cfg.Observe {
+		return false
+	}
+	heard := int64(math.MinInt64) // not asked yet
+	for !s.epoch.full() && s.failed == nil {
+		if _, ok := s.lives.book.Next(now.UnixMilli()); !ok {
+			break
+		}
+		if heard == math.MinInt64 {
+			heard = s.heard()
+		}
+		id, ok := s.lives.book.Next(min(now.UnixMilli(), heard))
 		if !ok {
+			s.lives.late = true
 			break
 		}
 		c, err := s.lives.book.Get(id)
@@ -237,10 +303,10 @@ func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 	ev, slots := &rec.Event, &s.slots
 	c := &cases.Case{
 		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
-		Method: ev.Str(slots.method), Agent: ev.Str(slots.agent), Language: s.language(ev),
+		Method: clip(ev.Str(slots.method), maxCaseText), Agent: ev.Str(slots.agent), RequestReason: clip(ev.Str(slots.reason), maxCaseText), Language: clip(s.language(ev), maxCaseText),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
-		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Ordinal: 1, Reason: out.reason, Settled: true,
+		Occurred: rec.Sent, Received: rec.Received, Opened: now, Since: now, Changed: now, Ordinal: 1, Reason: clip(out.reason, maxCaseText), By: "engine", Settled: true,
 	}
 	c.Base, _ = s.set.InBase(c.Amount, c.Currency)
 	switch out.outcome {

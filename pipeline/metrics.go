@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
 )
@@ -44,6 +45,8 @@ type metrics struct {
 	reviews         *prometheus.GaugeVec // by severity
 	reviewAge       *prometheus.GaugeVec // likewise
 	openCases       prometheus.Gauge
+	executed        *prometheus.HistogramVec
+	confirmations   *prometheus.CounterVec
 	verdicts        *prometheus.CounterVec // what happened to cases, by kind
 	anomalies       *prometheus.CounterVec // alerts of cases, by rule
 	savePause       prometheus.Histogram
@@ -111,7 +114,11 @@ func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 		reviewAge:      gauges("refundguard_reviews_oldest_seconds", "How long the refund in review that has waited for longest has.", "severity"),
 		openCases:      gauge("refundguard_cases_open", "Refunds of which something is waited for: a verdict, or the ledger's result."),
 		verdicts:       counters("refundguard_case_events_total", "What happened to refunds after their decision: verdicts, deadlines, answers, results.", "kind"),
-		anomalies:      counters("refundguard_case_alerts_total", "Alerts of what happened to refunds after their decision, such as a passed deadline or a payment without an approval.", "rule"),
+		executed: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "refundguard_refund_executed_seconds",
+			Help:    "From the time that a refund was asked for to the time that the ledger executed it, by the refund's method.",
+			Buckets: []float64{1, 10, 60, 600, 3600, 4 * 3600, 12 * 3600, 86400, 2 * 86400, 3 * 86400, 5 * 86400, 7 * 86400, 14 * 86400, 30 * 86400}}, []string{"method"}),
+		confirmations: counters("refundguard_confirmations_total", "Customers' answers to what was decided, by whether they are satisfied: yes, no, none (they don't say).", "satisfied"),
+		anomalies:     counters("refundguard_case_alerts_total", "Alerts of what happened to refunds after their decision, such as a passed deadline or a payment without an approval.", "rule"),
 		saves: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_seconds",
 			Help: "From the beginning of a save of the state to its end on disk.", Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
 		savePause: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "refundguard_state_save_pause_seconds",
@@ -131,11 +138,14 @@ func newMetrics(reg prometheus.Registerer, ready func() error) *metrics {
 		refusedRuleset:  gauge("refundguard_ruleset_refused", "1 while the rule files on disk do not check and an earlier set runs."),
 	}
 	reg.MustRegister(m.balance, m.decisions, m.degraded, m.hits, m.ruleErrors, m.deadLetters, m.duplicates, m.unknownValues, m.shortRetention, m.looseTimestamps, m.refundsDeleted, m.applied, m.late,
-		m.commits, m.reviews, m.reviewAge, m.openCases, m.verdicts, m.anomalies, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
+		m.commits, m.reviews, m.reviewAge, m.openCases, m.executed, m.confirmations, m.verdicts, m.anomalies, m.aborts, m.restarts, m.recovery, m.recoveryBehind, m.leader, m.shedding, m.waiting, m.lag, m.leftOut, m.stateKeys, m.stateCold, m.stateEvents, m.stateBytes,
 		m.saves, m.savePause, m.savedAt, m.savedBytes, m.checkpointAt, m.checkpointSent, m.checkpointBad,
 		m.holdouts, m.snoozes, m.holds, m.controlsRefused, m.tripped, m.rulesetInfo, m.rulesetLoaded, m.refusedRuleset)
 	for _, o := range []event.Outcome{event.Approve, event.Review, event.Reject} {
 		m.decisions.WithLabelValues(o.String())
+	}
+	for _, answer := range []event.Answer{event.Yes, event.No, 0} {
+		m.confirmations.WithLabelValues(answer.String())
 	}
 	m.setBalance(Balance{})
 	// A service that hangs can't say so by itself.
@@ -183,6 +193,28 @@ func (m *metrics) decided(rec *record, out *decided) {
 		m.ruleErrors.WithLabelValues(id).Inc()
 	}
 	m.late.Observe(float64(out.late) / 1000)
+}
+
+// served counts how well a refund was served: when the money went, and what the
+// customer says.
+func (m *metrics) served(c *cases.Case, ch *cases.Change, ev *cases.Event) {
+	switch ch.Kind {
+	case cases.Confirm, cases.Deny:
+		m.confirmations.WithLabelValues(ev.Content.String()).Inc()
+	case cases.Execute:
+		if ch.From != cases.Executed && c.State == cases.Executed {
+			m.executed.WithLabelValues(knownMethod(c.Method)).Observe(max(0, float64(c.Executed-c.Occurred)/1000))
+		}
+	}
+}
+
+// knownMethod bounds the label: what senders write is kept as they wrote it.
+func knownMethod(method string) string {
+	switch method {
+	case "", "original", "balance", "bank_transfer", "card", "wallet":
+		return method
+	}
+	return "other"
 }
 
 // observe sets the gauges that are read off the session.

@@ -40,7 +40,7 @@ func (st *savedState) leave(began string) move {
 	p := st.Progress
 	m := move{TransactionalID: p.TransactionalID, Began: began, FromCluster: p.ClusterID, Lost: p.Lost, LostRefunds: p.LostRefunds}
 	st.Moved, st.Odd, st.Topics = true, nil, nil
-	st.Journal, st.Alerts = map[int32]int64{}, map[int32]int64{}
+	st.Journal, st.Alerts, st.Cases = map[int32]int64{}, map[int32]int64{}, map[int32]int64{}
 	st.Progress = &progress{Version: progressVersion, TransactionalID: p.TransactionalID, Began: began, At: p.At, Ruleset: p.Ruleset, Saved: true, Lost: p.Lost, LostRefunds: p.LostRefunds}
 	return m
 }
@@ -94,7 +94,7 @@ func (st *savedState) arrive(last *progress, topics map[string]string) error {
 		own.Streams = append(own.Streams, sp)
 	}
 	st.Progress, st.Topics = &own, maps.Clone(topics)
-	st.Journal, st.Alerts = map[int32]int64{}, map[int32]int64{}
+	st.Journal, st.Alerts, st.Cases = map[int32]int64{}, map[int32]int64{}, map[int32]int64{}
 	return nil
 }
 

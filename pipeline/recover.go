@@ -174,6 +174,7 @@ func (s *session) recover(ctx, work context.Context) error {
 	}
 	s.putGuards()
 	s.tellLoss(s.cfg.now())
+	s.tellLostCases()
 	s.saved = time.Now()
 	s.metrics.leader.Set(1)
 	s.metrics.recovery.Set(time.Since(began).Seconds())

@@ -103,6 +103,6 @@ func (t trial) ReviewBy(severity rules.Severity, now int64) int64 {
 
 func (trial) PaidBy(string, int64) int64 { return 0 }
 
-func (trial) OnDeadline(rules.Severity) cases.Kind { return cases.Escalate }
+func (trial) OnDeadline(*cases.Case) cases.Kind { return cases.Escalate }
 
 func (t trial) NeedsTwo(c *cases.Case) bool { return needsTwo(c, t.secondAbove) }

@@ -30,8 +30,8 @@ type session struct {
 	topics  Topics
 	txnID   string
 	slots   struct {
-		transaction, customer, merchant, amount, currency, method, device, instrument, agent, language int
-		txStatus                                                                                       int
+		transaction, customer, merchant, amount, currency, method, device, instrument, agent, reason, language int
+		txStatus                                                                                               int
 	}
 	lives    lives
 	etas     map[string]calendar.Span
@@ -99,6 +99,7 @@ type session struct {
 	overload            overload
 	breaker             *breaker
 	controls            controls
+	guards              engine.Guards   // as the engine has them
 	guardsChanged       bool            // at the end of the epoch the engine is told
 	byTime              []int32         // what is being decided
 	follows             bool            // another instance works
@@ -150,7 +151,7 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 	rf := schema.Stream("refunds")
 	sl := &s.slots
 	sl.transaction, sl.customer, sl.merchant, sl.amount, sl.currency = rf.Slot("transaction_id"), rf.Slot("customer_id"), rf.Slot("merchant_id"), rf.Slot("amount"), rf.Slot("currency")
-	sl.method, sl.device, sl.instrument, sl.agent = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id")
+	sl.method, sl.device, sl.instrument, sl.agent, sl.reason = rf.Slot("method"), rf.Slot("device_id"), rf.Slot("instrument_id"), rf.Slot("agent_id"), rf.Slot("reason")
 	sl.txStatus = schema.Stream("transactions").Slot("status")
 	if sl.language = -1; cfg.Messages.LanguageField != "" {
 		sl.language = rf.Slot(cfg.Messages.LanguageField)

@@ -27,6 +27,12 @@ const (
 	// framing is about what a record alone in its batch takes besides its key,
 	// value and headers, and what we add to the headers.
 	framing = 1 << 10
+	// caseFraming is what a case is at most besides its request, for the same: eight
+	// ids and four texts of maxCaseText, and once more in JSON, where a byte can take
+	// six; what verdicts add to it.
+	caseFraming = framing + 7*(8*256+4*maxCaseText)
+	// maxCaseText is what a case keeps of a method, a language and a reason.
+	maxCaseText = 64
 )
 
 // sizes is how large a batch each topic takes: what its configuration says,
@@ -109,7 +115,7 @@ func (s *session) measure(ctx context.Context) error {
 	}
 	t := s.topics
 	of := func(topic string) int { return s.cfg.sizes.of(topic) - framing }
-	s.room = room{refund: of(t.Cases), decision: of(t.Decisions), status: of(t.Status), alert: of(t.Alerts),
+	s.room = room{refund: of(t.Cases) - caseFraming, decision: of(t.Decisions), status: of(t.Status), alert: of(t.Alerts),
 		deadLetter: min(maxDeadLetter, of(t.DeadLetters)-framing)}
 	if !s.cfg.Observe {
 		s.room.refund = min(s.room.refund, of(t.Approved))

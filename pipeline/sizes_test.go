@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -80,6 +81,31 @@ func TestARefundThatItsTopicDoesNotTake(t *testing.T) {
 				t.Errorf("dead letters: %v", dead)
 			}
 		})
+	}
+}
+
+// A request of whatever size either has a case that its topic takes, or is refused:
+// what a case repeats of it is not forgotten.
+func TestARequestWhoseCaseIsLargerThanIt(t *testing.T) {
+	const takes = 40_000
+	r := newHeld(t, 1, 1)
+	r.take("refundguard-cases", takes)
+	in := r.run()
+	n := int64(0)
+	for size := takes - 9000; size < takes; size += 150 {
+		f := refund(strings.Repeat("i", 240)+fmt.Sprint(n), strings.Repeat("t", 250), strings.Repeat("c", 250), "1", 0)
+		f["merchant_id"], f["agent_id"], f["method"] = strings.Repeat("m", 250), strings.Repeat("a", 250), strings.Repeat("x", 3000)
+		text, err := json.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f["pad"] = noise(size - len(text) - 10)
+		r.send("refunds", 0, f)
+		n++
+	}
+	r.until("all are decided or refused", func() bool { return in.Balance().Read == n })
+	if b := in.Balance(); b.DeadLettered == 0 || b.DeadLettered == n || !b.OK() {
+		t.Errorf("%+v", b)
 	}
 }
 

@@ -177,6 +177,9 @@ func (s *session) restoreState(ctx context.Context, st *store.Store, last *progr
 	if state.Topics[s.topics.Alerts] != s.outputs[s.topics.Alerts] {
 		state.Alerts = nil // offsets of another topic
 	}
+	if state.Topics[s.topics.Cases] != s.outputs[s.topics.Cases] {
+		state.Cases = nil
+	}
 	if !st.ReadOnly() {
 		s.engine.KeepOnDisk(st)
 	}

@@ -18,7 +18,7 @@ func (s *session) step(ctx context.Context) bool {
 		s.applyChunk()
 	}
 	decided := s.pass()
-	if s.held || s.refundsWait() {
+	if s.held || s.refundsWait() || s.lives.late {
 		s.askEnds(ctx)
 	}
 	return moved || decided

@@ -187,7 +187,7 @@ func checkClickHouse(c clickhouse.Config, topics pipeline.Topics) error {
 }
 
 func clickhouseTopics(t pipeline.Topics) clickhouse.Topics {
-	return clickhouse.Topics{Decisions: t.Decisions, Alerts: t.Alerts, DeadLetters: t.DeadLetters}
+	return clickhouse.Topics{Decisions: t.Decisions, Alerts: t.Alerts, Labels: t.Labels, Cases: t.Cases, DeadLetters: t.DeadLetters}
 }
 
 func (c httpConfig) validate() error {

@@ -120,7 +120,11 @@ func TestDemoOfTheWholeLife(t *testing.T) {
 	if did := sum.Programs["customers"]; sum.Topics["confirmations"] != did["confirmed"]+did["denied"] || sum.Topics["complaints"] != did["complaints"] {
 		t.Errorf("customers did %v, the topics hold %v", did, sum.Topics)
 	}
-	for topic, n := range map[string]int64{"decisions": sum.Topics["refund-decisions"], "alerts": sum.Topics["alerts"], "dead_letters": sum.Topics["dead-letters"]} {
+	if sum.Topics["refund-labels"] == 0 {
+		t.Error("no labels")
+	}
+	for topic, n := range map[string]int64{"decisions": sum.Topics["refund-decisions"], "alerts": sum.Topics["alerts"], "dead_letters": sum.Topics["dead-letters"], "labels": sum.Topics["refund-labels"],
+		"cases": sum.Topics["refunds"] - sum.Balance.DeadLettered - sum.Balance.Duplicates} {
 		if sum.ClickHouse[topic] != n {
 			t.Errorf("ClickHouse has %d rows of %s, the topic %d", sum.ClickHouse[topic], topic, n)
 		}

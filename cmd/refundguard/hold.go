@@ -30,7 +30,8 @@ func newHoldCmd() *cobra.Command {
 		Short: "Sends to review whatever would be approved, until it is resumed",
 		Long: `The kill switch: from now on each refund that the rules would approve, or those
 of one merchant, goes to review, with reason HOLD. What is rejected stays
-rejected. It lasts until refundguard resume. There is an alert when it begins and
+rejected. What waits in review is released by analysts only, whatever
+review.on_deadline says. It lasts until refundguard resume. There is an alert when it begins and
 one when it ends, and refundguard_holds counts those in force.`,
 		Example: "  refundguard hold --reason \"the ledger pays twice\"\n  refundguard hold --merchant mer_1 --reason \"their keys were stolen\"\n  refundguard hold list",
 		Args:    cobra.NoArgs,

@@ -101,12 +101,13 @@ func (b *Book) Get(id string) (c *Case, err error) {
 
 // Put keeps a case as it is now.
 func (b *Book) Put(c *Case) {
+	if day := dayOf(c.Since); b.disk == nil && c.rests() {
+		if was, ended := finished(b.fresh[c.RefundID]); !ended || was != day {
+			b.ended[day] = append(b.ended[day], c.RefundID)
+		}
+	}
 	b.fresh[c.RefundID] = c.Append(nil)
 	b.watch(c)
-	if c.State.Final() && b.disk == nil {
-		day := dayOf(c.Since)
-		b.ended[day] = append(b.ended[day], c.RefundID)
-	}
 }
 
 // Drop forgets a case.
@@ -125,7 +126,7 @@ func (b *Book) forget(id string) {
 // watch notes what is waited for, and until when.
 func (b *Book) watch(c *Case) {
 	was := b.open[c.RefundID]
-	if b.forget(c.RefundID); c.State.Final() {
+	if b.forget(c.RefundID); c.rests() {
 		return
 	}
 	now := wait{c.Due, c.Since, c.State, c.Severity}
@@ -247,7 +248,9 @@ func (b *Book) Expire(before int64, n int) (more bool, err error) {
 				continue
 			}
 			for _, id := range ids {
-				delete(b.fresh, id)
+				if last, ended := finished(b.fresh[id]); ended && last < day {
+					delete(b.fresh, id)
+				}
 			}
 			delete(b.ended, d)
 		}
@@ -268,7 +271,14 @@ func (b *Book) Expire(before int64, n int) (more bool, err error) {
 		return false, fmt.Errorf("looking for old cases: %w", err)
 	}
 	for _, key := range some {
-		b.Drop(string(key[3:]))
+		id := string(key[3:])
+		c, err := b.Get(id)
+		if err != nil {
+			return false, err
+		}
+		if c == nil || c.rests() && dayOf(c.Since) < day { // else more came of it
+			b.Drop(id)
+		}
 		b.expired = string(key) + "\x00"
 	}
 	b.days = append(b.days, some...)

@@ -57,7 +57,8 @@ const day = 24 * 60 * 60 * 1000
 func random(r *rand.Rand, id string, now int64) *cases.Case {
 	c := &cases.Case{RefundID: id, CustomerID: fmt.Sprint("c", r.IntN(9)), Amount: event.Money(r.Int64N(1e9)), Currency: usd, Severity: rules.Severity(1 + r.IntN(4)),
 		State: cases.State(1 + r.IntN(6)), Since: now - r.Int64N(5*day), Ordinal: r.IntN(4), Reserved: r.IntN(2) == 0, Paid: r.IntN(2) == 0, Denied: r.IntN(2) == 0,
-		Source: event.Source{Topic: "refunds", Partition: int32(r.IntN(9)), Offset: r.Int64N(1e6)}, Reason: "WHY"}
+		Source: event.Source{Topic: "refunds", Partition: int32(r.IntN(9)), Offset: r.Int64N(1e6)}, Reason: "WHY", By: "engine",
+		RequestReason: "defective", Executed: r.Int64N(1e12), Changed: now, Content: event.Answer(r.IntN(3))}
 	if !c.State.Final() && r.IntN(4) > 0 {
 		c.Due = now + r.Int64N(3*day) - day
 	}
@@ -146,7 +147,7 @@ func TestBook(t *testing.T) {
 			}
 			n, oldest, all := [5]int{}, [5]int64{}, 0
 			for _, c := range model {
-				if !c.State.Final() {
+				if c.State == cases.InReview || !c.State.Final() && c.Due != 0 {
 					all++
 				}
 				if s := c.Severity; c.State == cases.InReview {
@@ -167,8 +168,8 @@ func TestBook(t *testing.T) {
 	}
 }
 
-// What is finished is forgotten after its time, also where something happened to
-// it since, and nothing of it is left but days.
+// What is finished, or waits for nothing, is forgotten after its time, which
+// begins anew where something happened to it since; nothing of it is left.
 func TestExpire(t *testing.T) {
 	for _, onDisk := range []bool{false, true} {
 		d := disk{}
@@ -185,23 +186,32 @@ func TestExpire(t *testing.T) {
 		}
 		b.Put(c("old", cases.Executed, 10*day))
 		b.Put(c("again", cases.Failed, 10*day))
-		b.Put(c("open", cases.Approved, 10*day))
+		b.Put(c("unwatched", cases.Approved, 10*day)) // there is no ledger that tells
+		waits := c("open", cases.Approved, 10*day)
+		waits.Due = 30 * day
+		b.Put(waits)
+		b.Put(c("held", cases.InReview, 10*day))
 		b.Put(c("new", cases.Rejected, 20*day))
 		save()
 		b.Put(c("again", cases.Executed, 20*day))
 		save()
-		for range 3 {
-			if _, err := b.Expire(15*day, 1); err != nil {
-				t.Fatal(err)
+		for _, step := range []struct {
+			before int64
+			left   []string
+		}{{15, []string{"again", "held", "new", "open"}}, {21, []string{"held", "open"}}} {
+			for range 4 {
+				if _, err := b.Expire(step.before*day, 1); err != nil {
+					t.Fatal(err)
+				}
+				save()
 			}
-			save()
-		}
-		for id, want := range map[string]bool{"old": false, "again": false, "open": true, "new": true} {
-			if got, err := b.Get(id); err != nil || (got != nil) != want {
-				t.Errorf("%s: %v, %v", id, got, err)
+			for _, id := range []string{"again", "held", "new", "old", "open", "unwatched"} {
+				if got, err := b.Get(id); err != nil || (got != nil) != slices.Contains(step.left, id) {
+					t.Errorf("before day %d: %s: %v, %v", step.before, id, got, err)
+				}
 			}
 		}
-		if onDisk && len(d) != 2+2 {
+		if onDisk && len(d) != 2 {
 			t.Errorf("on disk are %d keys: %q", len(d), slices.Sorted(maps.Keys(d)))
 		}
 	}

@@ -38,6 +38,23 @@ func (s State) String() string {
 // Final reports whether nothing is waited for any more.
 func (s State) Final() bool { return s == Rejected || s == Executed || s == Failed }
 
+// rests reports whether nothing is waited for: it is final, or nobody tells what
+// the ledger did.
+func (c *Case) rests() bool { return c.State.Final() || c.State != InReview && c.Due == 0 }
+
+// order is how far a refund has come by that state, under one decision.
+func (s State) order() int {
+	return [...]int{InReview: 0, Approved: 0, Rejected: 0, Overdue: 1, Failed: 2, Executed: 3}[s]
+}
+
+// After reports whether c can only be a later state of the refund than was.
+func (c *Case) After(was *Case) bool {
+	if c.Ordinal != was.Ordinal {
+		return c.Ordinal > was.Ordinal
+	}
+	return c.State.order() > was.State.order()
+}
+
 // Case is one refund. Times are Unix milliseconds, 0 is never.
 type Case struct {
 	RefundID      string
@@ -47,6 +64,7 @@ type Case struct {
 	Method        string
 	Language      string // the customer's
 	Agent         string // who asked for it, where that was an agent
+	RequestReason string // why it was asked for
 	Amount        event.Money
 	Currency      event.Currency
 	Base          event.Money // in currency.base; 0: no rate
@@ -58,6 +76,7 @@ type Case struct {
 	State    State
 	Severity rules.Severity // of the review; 0 where there never was one
 	Reason   string         // of the last decision
+	By       string         // who made the last decision
 	Ordinal  int            // of the last decision; the first is 0
 	Since    int64          // when it came to this state
 	Due      int64          // in review: the deadline; approved: the ETA; 0: none
@@ -65,6 +84,9 @@ type Case struct {
 	Reserved bool           // it counts in refunded
 	Paid     bool           // the ledger executed it while it wasn't approved
 	Denied   bool           // the customer said that it isn't theirs
+	Executed int64          // event time of the ledger's result
+	Changed  int64          // when something happened to it last; rises with each time
+	Content  event.Answer   // the customer is satisfied, by the last answer that says so
 	Settled  bool           // what counts in refunded is in the state that the case is kept with; a topic doesn't say
 
 	// Request is what is released, while it is in review.

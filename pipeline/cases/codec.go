@@ -10,7 +10,7 @@ import (
 )
 
 // codecVersion is the first byte of an encoded case.
-const codecVersion = 1
+const codecVersion = 2
 
 const (
 	flagReserved = 1 << iota
@@ -43,6 +43,7 @@ func (c *Case) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(c.Currency))
 	dst = binary.AppendUvarint(dst, uint64(c.Ordinal))
 	dst = binary.AppendUvarint(dst, uint64(c.Source.Partition))
+	dst = append(dst, byte(c.Content))
 	if r := c.Request; r != nil {
 		if r.Key != nil {
 			dst = appendBytes(dst, r.Key)
@@ -59,11 +60,11 @@ func (c *Case) Append(dst []byte) []byte {
 }
 
 func (c *Case) texts() []*string {
-	return []*string{&c.TransactionID, &c.CustomerID, &c.MerchantID, &c.Method, &c.Language, &c.Agent, &c.Source.Topic, &c.Reason, &c.First}
+	return []*string{&c.TransactionID, &c.CustomerID, &c.MerchantID, &c.Method, &c.Language, &c.Agent, &c.Source.Topic, &c.Reason, &c.First, &c.RequestReason, &c.By}
 }
 
 func (c *Case) numbers() []*int64 {
-	return []*int64{(*int64)(&c.Amount), (*int64)(&c.Base), &c.Source.Offset, &c.Occurred, &c.Received, &c.Opened, &c.Since, &c.Due}
+	return []*int64{(*int64)(&c.Amount), (*int64)(&c.Base), &c.Source.Offset, &c.Occurred, &c.Received, &c.Opened, &c.Since, &c.Due, &c.Executed, &c.Changed}
 }
 
 func appendBytes[T string | []byte](dst []byte, s T) []byte {
@@ -99,22 +100,23 @@ func Parse(id string, data []byte) (*Case, error) {
 	c.Currency = event.Currency(r.uvarint())
 	c.Ordinal = int(r.uvarint())
 	c.Source.Partition = int32(r.uvarint())
+	c.Content = event.Answer(r.uvarint())
 	if flags&flagRequest != 0 {
 		c.Request = r.request(flags&flagKey != 0)
 	}
-	if r.bad || len(r.rest) > 0 || c.State < InReview || c.State > Overdue || c.Severity > rules.Critical || flags >= flagSettled<<1 {
+	if r.bad || len(r.rest) > 0 || c.State < InReview || c.State > Overdue || c.Severity > rules.Critical || c.Content > event.No || flags >= flagSettled<<1 {
 		return nil, fmt.Errorf("refund %q: %w", id, errCase)
 	}
 	return c, nil
 }
 
-// finished is the day of a final state, of what Append wrote.
+// finished is the day since which nothing is waited for, of what Append wrote.
 func finished(data []byte) (day uint16, ok bool) {
-	if !State(data[1]).Final() {
+	if len(data) < 2 || State(data[1]) == InReview {
 		return 0, false
 	}
 	c, err := Parse("", data)
-	if err != nil {
+	if err != nil || !c.rests() {
 		return 0, false
 	}
 	return dayOf(c.Since), true

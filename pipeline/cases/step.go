@@ -35,6 +35,8 @@ type Event struct {
 	Amount   event.Money    // the ledger's; 0: it doesn't say
 	Currency event.Currency // likewise
 	Now      int64          // Unix milliseconds, of this machine
+	At       int64          // the record's event time
+	Content  event.Answer   // the customer's: satisfied
 }
 
 // Policy is what the configuration says of reviews and payments. Times are Unix
@@ -42,8 +44,8 @@ type Event struct {
 type Policy interface {
 	ReviewBy(severity rules.Severity, now int64) int64
 	PaidBy(method string, now int64) int64
-	OnDeadline(severity rules.Severity) Kind // Approve, Reject or Escalate
-	NeedsTwo(c *Case) bool                   // analysts, to approve it
+	OnDeadline(c *Case) Kind // Approve, Reject or Escalate
+	NeedsTwo(c *Case) bool   // analysts, to approve it
 }
 
 // Change is what follows. The case is changed already.
@@ -142,6 +144,10 @@ func Step(c *Case, ev Event, p Policy) (ch Change, refused *Refusal) {
 	if c.State != was.State {
 		c.Since = ev.Now
 	}
+	if ev.Content != 0 {
+		c.Content = ev.Content
+	}
+	c.Changed = max(c.Changed+1, ev.Now) // whatever clocks do
 	return ch, nil
 }
 

@@ -22,7 +22,7 @@ type policy struct {
 
 func (p policy) ReviewBy(s rules.Severity, now int64) int64 { return now + 100/int64(s) }
 func (p policy) PaidBy(_ string, now int64) int64           { return now + 1000 }
-func (p policy) OnDeadline(rules.Severity) cases.Kind       { return p.onDeadline }
+func (p policy) OnDeadline(*cases.Case) cases.Kind          { return p.onDeadline }
 func (p policy) NeedsTwo(c *cases.Case) bool                { return p.second > 0 && c.Base > p.second }
 
 var (
@@ -166,7 +166,10 @@ func TestWalks(t *testing.T) {
 			released = 1
 		}
 		for step := range 12 {
-			ev := cases.Event{Kind: kinds[r.IntN(len(kinds))], By: []string{"ann", "bob", "cy"}[r.IntN(3)], Now: int64(1000 * (step + 1))}
+			ev := cases.Event{Kind: kinds[r.IntN(len(kinds))], By: []string{"ann", "bob", "cy"}[r.IntN(3)], Now: int64(1000 * (r.IntN(step+2) + 1)), At: 7 + int64(step)}
+			if ev.Kind == cases.Confirm || ev.Kind == cases.Deny {
+				ev.Content = event.Answer(r.IntN(3))
+			}
 			if ev.Kind == cases.Execute {
 				ev.Amount, ev.Currency = []event.Money{0, 600000, 600000, 70000}[r.IntN(4)], usd
 				if ev.Amount == 600000 && r.IntN(4) == 0 {
@@ -223,7 +226,19 @@ func TestWalks(t *testing.T) {
 				}
 				told[c.State.String()] = true
 			}
-			if (c.State != was.State) != (c.Since == ev.Now) || ch.From != was.State {
+			if c.Changed <= was.Changed || c.Changed < ev.Now {
+				t.Fatalf("%s: changed at %d, before at %d", at, c.Changed, was.Changed)
+			}
+			if paid := c.State == cases.Executed && was.State != cases.Executed; paid != (c.Executed != was.Executed) || paid && c.Executed != ev.At {
+				t.Fatalf("%s: executed at %d", at, c.Executed)
+			}
+			if said := ev.Content; said != 0 && c.Content != said || said == 0 && c.Content != was.Content {
+				t.Fatalf("%s: the customer says %s, and it is %s", at, ev.Content, c.Content)
+			}
+			if by := map[bool]string{true: ch.DecidedBy, false: was.By}[ch.Outcome != 0]; c.By != by {
+				t.Fatalf("%s: by %q, want %q", at, c.By, by)
+			}
+			if c.State != was.State && c.Since != ev.Now || c.State == was.State && c.Since != was.Since || ch.From != was.State {
 				t.Fatalf("%s: since %d, from %s", at, c.Since, ch.From)
 			}
 		}

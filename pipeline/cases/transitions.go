@@ -17,7 +17,7 @@ func nothing(c *Case, ev *Event, _ Policy, _ *Change) *Refusal {
 // decide ends a review.
 func (c *Case) decide(ch *Change, o event.Outcome, by, reason string) {
 	c.Ordinal++
-	c.Reason, c.First = reason, ""
+	c.Reason, c.By, c.First = reason, by, ""
 	ch.Outcome, ch.DecidedBy, ch.Reason, ch.Status = o, by, reason, true
 	ch.Request, c.Request = c.Request, nil
 }
@@ -56,12 +56,12 @@ func approve(c *Case, ev *Event, p Policy, ch *Change) *Refusal {
 	switch {
 	case c.Paid:
 		return &Refusal{CodePaid, fmt.Sprintf("approve: the ledger has executed refund %q already, without an approval: to release it would pay it again; reject it", c.RefundID)}
-	case c.Agent != "" && c.Agent == ev.By:
+	case c.Agent != "" && samePerson(c.Agent, ev.By):
 		return &Refusal{CodeSelfApproval, fmt.Sprintf("approve: %q asked for refund %q, and may not approve it", ev.By, c.RefundID)}
 	case p.NeedsTwo(c) && c.First == "":
 		c.First = ev.By
 		return nil
-	case p.NeedsTwo(c) && c.First == ev.By:
+	case p.NeedsTwo(c) && samePerson(c.First, ev.By):
 		return &Refusal{CodeSameAnalyst, fmt.Sprintf("approve: %q approved refund %q before: a second analyst must", ev.By, c.RefundID)}
 	}
 	c.release(ch, ev, p, analyst(ev), ReasonApproved)
@@ -82,7 +82,7 @@ func escalate(c *Case, ev *Event, p Policy, _ *Change) *Refusal {
 
 func deadline(c *Case, ev *Event, p Policy, ch *Change) *Refusal {
 	passed := c.Severity
-	what := p.OnDeadline(c.Severity)
+	what := p.OnDeadline(c)
 	if what == Approve && (c.Paid || p.NeedsTwo(c)) {
 		what = Escalate // nobody looked, and somebody must
 	}
@@ -132,7 +132,7 @@ func unapproved(c *Case, ev *Event, _ Policy, ch *Change) *Refusal {
 }
 
 func execute(c *Case, ev *Event, _ Policy, ch *Change) *Refusal {
-	c.State, c.Due = Executed, 0
+	c.State, c.Due, c.Executed = Executed, 0, ev.At
 	ch.Status, ch.Reason = true, ReasonExecuted
 	switch {
 	case ev.Amount != 0 && ev.Currency != 0 && ev.Currency != c.Currency:

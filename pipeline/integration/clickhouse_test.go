@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/refundguard/refundguard/pipeline/integration/model"
 	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
@@ -56,7 +58,7 @@ func newWarehouse(t *testing.T, brokers []string) *warehouse {
 func newSink(config clickhouse.Config, options []kgo.Opt, log *slog.Logger) (*clickhouse.Sink, error) {
 	return clickhouse.New(config, clickhouse.Deps{
 		Options: options, Logger: log,
-		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", DeadLetters: "dead-letters"},
+		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"},
 	})
 }
 
@@ -133,6 +135,8 @@ var fingerprints = map[string]string{
 	"alerts":       `SELECT concat(toString(count()), ' ', toString(uniqExact(alert_id))) FROM refundguard.alerts`,
 	"dead_letters": `SELECT concat(toString(count()), ' ', toString(uniqExact(source_topic, source_partition, source_offset)), ' ', toString(sum(length(value)))) FROM refundguard.dead_letters`,
 	"unreadable":   `SELECT toString(count()) FROM refundguard.unreadable`,
+	"labels":       `SELECT concat(toString(count()), ' ', toString(uniqExact(label_id)), ' ', toString(sum(length(raw)))) FROM refundguard.labels`,
+	"cases":        `SELECT concat(toString(count()), ' ', toString(sum(length(raw))), ' ', toString(sum(crc32IEEE(raw)))) FROM refundguard.cases FINAL`,
 }
 
 // stores waits until each table has the fingerprint that follows from the
@@ -180,6 +184,27 @@ func fingerprintsOf(c *model.Comparison, topics model.Topics) map[string]string 
 		length += len(r.Value)
 	}
 	alerts := len(topics.ReadCommitted("alerts"))
+	labels, labelled, labelBytes := topics.ReadCommitted("refund-labels"), make(map[string]bool), 0
+	for _, r := range labels {
+		l, err := event.ParseLabel(r.Value)
+		if err != nil {
+			c.Fatal(err)
+		}
+		labelled[l.LabelID] = true
+		labelBytes += len(r.Value)
+	}
+	cases, caseBytes, sums := make(map[string][]byte), 0, uint64(0) // by refund, whose records are in one partition: the last
+	for _, r := range topics.ReadCommitted("refundguard-cases") {
+		for _, h := range r.Headers {
+			if h.Key == event.HeaderCase {
+				cases[string(r.Key)] = h.Value
+			}
+		}
+	}
+	for _, summary := range cases {
+		caseBytes += len(summary)
+		sums += uint64(crc32.ChecksumIEEE(summary))
+	}
 	return map[string]string{
 		"decisions": fmt.Sprintf("%d %d %s %d %d %d %d", len(c.Decisions), len(c.Decisions), sum, score,
 			outcomes["approve"], outcomes["review"], outcomes["reject"]),
@@ -187,6 +212,8 @@ func fingerprintsOf(c *model.Comparison, topics model.Topics) map[string]string 
 		"alerts":       fmt.Sprintf("%d %d", alerts, alerts),
 		"dead_letters": fmt.Sprintf("%d %d %d", len(letters), len(letters), length),
 		"unreadable":   "0",
+		"labels":       fmt.Sprintf("%d %d %d", len(labels), len(labelled), labelBytes),
+		"cases":        fmt.Sprintf("%d %d %d", len(cases), caseBytes, sums),
 	}
 }
 

@@ -241,8 +241,11 @@ func (w *warehouse) equals(sv *service, topics model.Topics) {
 	}
 	stored := func(table string) (all map[string]int, err error) {
 		value := "raw"
-		if table == "dead_letters" {
+		switch table {
+		case "dead_letters":
 			value = "value"
+		case "cases":
+			value, table = "refund_id", "cases FINAL"
 		}
 		rows, err := conn.Query(w.t.Context(), fmt.Sprintf("SELECT concat(kafka_topic, '/', toString(kafka_partition), '/', toString(kafka_offset), ' ', %s) FROM refundguard.%s", value, table))
 		if err != nil {
@@ -262,6 +265,16 @@ func (w *warehouse) equals(sv *service, topics model.Topics) {
 	want, hits := make(map[string]map[string]int), 0
 	for _, table := range tables {
 		want[table] = make(map[string]int)
+		if table == "cases" { // as each is now
+			last := make(map[string]string)
+			for _, r := range topics.ReadCommitted(holds[table]) {
+				last[string(r.Key)] = fmt.Sprintf("%s/%d/%d %s", r.Topic, r.Partition, r.Offset, r.Key)
+			}
+			for _, row := range last {
+				want[table][row]++
+			}
+			continue
+		}
 		for _, r := range topics.ReadCommitted(holds[table]) {
 			want[table][fmt.Sprintf("%s/%d/%d %s", r.Topic, r.Partition, r.Offset, r.Value)]++
 			if table == "decisions" {

@@ -32,6 +32,9 @@ func (e *Engine) Guard(g Guards) {
 	}
 }
 
+// Holds reports whether what would be approved of a merchant, "" for none, is held.
+func (g *Guards) Holds(merchant string) bool { return len(g.holds(nil, merchant)) > 0 }
+
 // holds is controls with those that hold an approved refund of the merchant.
 func (g *Guards) holds(controls []string, merchant string) []string {
 	one := ""

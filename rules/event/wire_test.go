@@ -29,6 +29,13 @@ func exampleLabel() *event.Label {
 		By: "acquirer", At: 1714998896789, Weight: event.LabelWeight(event.LabelByChargeback), Reason: "CHARGED_BACK", Note: `"not mine"`}
 }
 
+func exampleCase(t testing.TB) *event.CaseSummary {
+	return &event.CaseSummary{RefundID: "ref_1", TransactionID: "tx_1", CustomerID: "cus_1", MerchantID: "mer_1", Method: "card", RequestReason: "defective",
+		Amount: 129_9000, Currency: currency(t, "USD"), State: "executed", Severity: "high", Reason: "APPROVED_BY_ANALYST", DecidedBy: "analyst:ann",
+		DecisionID: event.DecisionID("ref_1", 2), FirstBy: "bob", OccurredAt: 1714566897042, ReceivedAt: 1714566897043, OpenedAt: 1714566897044,
+		Since: 1714566897045, DueAt: 1714566897046, ExecutedAt: 1714566897047, ChangedAt: 1714566897048, Denied: true, Satisfied: event.No}
+}
+
 // TestGolden holds the formats still: whoever reads the topics relies on them.
 func TestGolden(t *testing.T) {
 	jpy := currency(t, "JPY")
@@ -43,6 +50,8 @@ func TestGolden(t *testing.T) {
 		"status_bare":       &event.Status{RefundID: "ref_1", Status: "received", At: 1},
 		"alert":             exampleAlert(t),
 		"alert_bare":        &event.Alert{AlertID: event.AlertID("x"), Rule: "DUPLICATE_CONFLICT", Severity: "critical", At: -1},
+		"case":              exampleCase(t),
+		"case_bare":         &event.CaseSummary{RefundID: "r", Amount: 1, Currency: jpy, State: "in_review", DecidedBy: "engine", DecisionID: event.DecisionID("r", 1), ChangedAt: 1},
 		"label":             exampleLabel(),
 		"label_transaction": &event.Label{LabelID: "l", TransactionID: "t", Label: event.LabelFraud, Source: event.LabelByChargeback, At: 1, Weight: 40},
 		"label_bare":        &event.Label{LabelID: "l", RefundID: "r", Label: event.LabelLegit, Source: event.LabelByAnalyst, At: 1, Weight: 10},
@@ -255,6 +264,7 @@ func FuzzParseDecision(f *testing.F) {
 	f.Add(exampleDecision().Append(nil))
 	f.Add([]byte(`{"decision_id":"d","refund_id":"r","outcome":"reject","features":{"a":1e3,"b":-0,"c":1.50,"a":null},"hits":[{"rule":"x"},{}],"original":{"amount":"1"}}`))
 	f.Add(exampleLabel().Append(nil))
+	f.Add(exampleCase(f).Append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := event.ParseStatus(data); err == nil && !json.Valid(s.Append(nil)) {
 			t.Fatalf("status of %q", data)
@@ -266,6 +276,12 @@ func FuzzParseDecision(f *testing.F) {
 			written := l.Append(nil)
 			if again, err := event.ParseLabel(written); err != nil || *again != *l {
 				t.Fatalf("label of %q, written %q, is read as %+v, %v", data, written, again, err)
+			}
+		}
+		if c, err := event.ParseCaseSummary(data); err == nil {
+			written := c.Append(nil)
+			if again, err := event.ParseCaseSummary(written); err != nil || *again != *c {
+				t.Fatalf("case of %q, written %q, is read as %+v, %v", data, written, again, err)
 			}
 		}
 		d, err := event.ParseDecision(data)
@@ -298,9 +314,9 @@ func TestAppendInvalidUTF8(t *testing.T) {
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {
-	d, s, a, l := exampleDecision(), exampleStatus(), exampleAlert(t), exampleLabel()
+	d, s, a, l, c := exampleDecision(), exampleStatus(), exampleAlert(t), exampleLabel(), exampleCase(t)
 	buf := make([]byte, 0, 8192)
-	if allocs := testing.AllocsPerRun(100, func() { buf = l.Append(a.Append(s.Append(d.Append(buf[:0])))) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(100, func() { buf = c.Append(l.Append(a.Append(s.Append(d.Append(buf[:0]))))) }); allocs != 0 {
 		t.Errorf("%v allocations, want none", allocs)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
 )
 
@@ -108,6 +109,7 @@ func (w *world) audit(except func(*kgo.Record) bool) {
 	for topic, c := range map[string]struct{ table, bytes, id string }{
 		topics.Decisions:   {"decisions", "raw", "decision_id"},
 		topics.Alerts:      {"alerts", "raw", "alert_id"},
+		topics.Labels:      {"labels", "raw", "(label_id, refund_id)"},
 		topics.DeadLetters: {"dead_letters", "value", "(kafka_partition, kafka_offset)"},
 	} {
 		var want []string
@@ -129,7 +131,27 @@ func (w *world) audit(except func(*kgo.Record) bool) {
 	if got := w.query("SELECT (count(), uniqExact(rule, decision_id), uniqExact(decision_id)) FROM hits"); got != w.query("SELECT (2 * count(), 2 * count(), count()) FROM decisions") {
 		w.t.Errorf("hits: rows, different ones, decisions are %s", got)
 	}
+	w.auditCases()
 	w.auditRollups()
+}
+
+// auditCases compares each case with the last record of its refund.
+func (w *world) auditCases() {
+	w.t.Helper()
+	last, at := map[string]string{}, map[string]int64{}
+	for _, r := range w.committed(topics.Cases) {
+		for _, h := range r.Headers {
+			if h.Key == event.HeaderCase && r.Offset >= at[string(r.Key)] { // a refund's records are in one partition
+				last[string(r.Key)], at[string(r.Key)] = string(h.Value), r.Offset
+			}
+		}
+	}
+	want := slices.Sorted(maps.Values(last))
+	got := w.column("SELECT raw FROM cases FINAL")
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		w.t.Errorf("cases has %d, and the topic %d refunds: %s", len(got), len(want), difference(got, want))
+	}
 }
 
 func difference(got, want []string) string {

@@ -1,5 +1,5 @@
 // Package clickhouse copies what refundguard decides from Kafka to ClickHouse:
-// decisions, rule hits, alerts and dead letters, each row once. README.md says
+// decisions, rule hits, alerts, labels, cases and dead letters, each row once. README.md says
 // what is in the tables, and why nothing is lost or doubled.
 package clickhouse
 

@@ -139,8 +139,8 @@ func TestRowsThatTheServerOnlySeemsToHave(t *testing.T) {
 	w.step = 86_400_000 / 4 // two months
 	w.cfg.BatchInterval = 2 * time.Second
 	w.produceDecisions(200)
-	_, revive := w.crashAfter(4, false)
-	s, stop := w.start() // three partitions announce a batch each, and no more gets through
+	_, revive := w.crashAfter(10, false)
+	s, stop := w.start() // nine partitions announce a batch each, and no more gets through
 	w.wait("the rows", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 200 })
 	stop()
 	revive()

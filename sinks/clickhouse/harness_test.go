@@ -94,7 +94,11 @@ func server(t testing.TB) *local.Server {
 // patience bounds every wait: far longer than any takes on a loaded machine.
 const patience = 90 * time.Second
 
-var topics = clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", DeadLetters: "dead-letters"}
+var topics = clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"}
+
+func topicNames() []string {
+	return []string{topics.Decisions, topics.Alerts, topics.Labels, topics.Cases, topics.DeadLetters}
+}
 
 // world is a Kafka cluster and a database of one test's own.
 type world struct {
@@ -107,23 +111,24 @@ type world struct {
 	step    int64                // milliseconds of event time between decisions
 
 	mu       sync.Mutex
-	produced int // of records so far, for their ids
+	produced int // of decisions so far, for their ids
+	cased    int // of these, those with a case
 }
 
 var notLetters = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// newWorld has the three topics, on whichever Kafka the tests run with.
+// newWorld has the topics, on whichever Kafka the tests run with.
 func newWorld(t testing.TB, s *local.Server) *world {
 	t.Helper()
 	kafka := kafkatest.Start(t)
-	kafka.CreateTopics(3, nil, topics.Decisions, topics.Alerts, topics.DeadLetters)
+	kafka.CreateTopics(3, nil, topicNames()...)
 	return worldOf(t, s, kafka.Brokers())
 }
 
 // newFakeWorld has a Kafka that can be interfered with.
 func newFakeWorld(t testing.TB, s *local.Server) *world {
 	t.Helper()
-	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topics.Decisions, topics.Alerts, topics.DeadLetters))
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, topicNames()...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +222,24 @@ func alert(i int) *kgo.Record {
 	return &kgo.Record{Topic: topics.Alerts, Key: []byte(a.AlertID), Value: a.Append(nil)}
 }
 
+func label(i int) *kgo.Record {
+	l := event.Label{LabelID: event.LabelID(event.LabelByAnalyst, fmt.Sprint(i)), RefundID: fmt.Sprintf("re_%d", i), Label: event.LabelFraud, Source: event.LabelByAnalyst,
+		By: "ann", At: 1_700_000_000_000 + int64(i), Weight: 10, Note: "seen before"}
+	return &kgo.Record{Topic: topics.Labels, Key: []byte(l.RefundID), Value: l.Append(nil)}
+}
+
+// caseOf is the record of a case: one of its changes.
+func (w *world) caseOf(i int, state string, change int64) *kgo.Record {
+	at := int64(1_700_000_000_000) + int64(i)*w.step
+	c := event.CaseSummary{RefundID: fmt.Sprintf("re_%d", i), CustomerID: fmt.Sprintf("cus_%d", i%100), Amount: event.Money(1_299_000 + i), Currency: mustCurrency("USD"), State: state,
+		Severity: "high", DecidedBy: "engine", DecisionID: event.DecisionID(fmt.Sprintf("re_%d", i), 1), OccurredAt: at, ReceivedAt: at + 100, OpenedAt: at + 200, Since: at + 200 + change, ChangedAt: at + 200 + change}
+	return caseRecord(&c)
+}
+
+func caseRecord(c *event.CaseSummary) *kgo.Record {
+	return &kgo.Record{Topic: topics.Cases, Key: []byte(c.RefundID), Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: "refundguard-state", Value: []byte(c.State)}, {Key: event.HeaderCase, Value: c.Append(nil)}}}
+}
+
 func deadLetter(i int) *kgo.Record {
 	d := event.DeadLetter{Code: event.CodeInvalidJSON, Field: "amount", Message: "no number", Topic: "refunds", Partition: 2, Offset: int64(i), Timestamp: 1_700_000_000_000}
 	rec := &kgo.Record{Topic: topics.DeadLetters, Key: []byte("cus_1"), Value: []byte("{not json")}
@@ -236,8 +259,9 @@ func (w *world) produceDecisions(n int) {
 		batch := min(n, 100)
 		var records []*kgo.Record
 		for range batch {
-			records = append(records, w.decision(w.produced))
+			records = append(records, w.decision(w.produced), label(w.produced), w.caseOf(w.produced, "in_review", 0), w.caseOf(w.produced, "approved", 1))
 			w.produced++
+			w.cased++
 		}
 		w.transaction(kgo.TryAbort, &kgo.Record{Topic: topics.Decisions, Value: []byte(`{"aborted":true}`)})
 		w.transaction(kgo.TryCommit, records...)
@@ -277,7 +301,7 @@ func (w *world) ends() map[string]map[int32]int64 {
 	adm := kadm.NewClient(client)
 	ends := map[string]map[int32]int64{}
 	w.wait("transactions to be over", func() bool {
-		names := []string{topics.Decisions, topics.Alerts, topics.DeadLetters}
+		names := topicNames()
 		end, err := adm.ListEndOffsets(context.Background(), names...)
 		if err != nil {
 			w.t.Fatal(err)
@@ -361,6 +385,9 @@ func (w *world) expect(want map[string]uint64) {
 func (w *world) expectDecisions(n int) {
 	w.t.Helper()
 	w.expect(map[string]uint64{"decisions": uint64(n), "hits": uint64(2 * n), "unreadable": 0})
+	if got := w.query("SELECT (count(), countIf(state = 'approved')) FROM cases FINAL"); got != fmt.Sprintf("(%d,%d)", w.cased, w.cased) {
+		w.t.Errorf("cases, and those that are approved: %s of %d", got, w.cased)
+	}
 	if got := w.query("SELECT uniqExact(decision_id) FROM decisions"); got != fmt.Sprint(n) {
 		w.t.Errorf("%s different decisions, want %d", got, n)
 	}

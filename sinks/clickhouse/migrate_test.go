@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
-func migrationFiles(t *testing.T) []string {
+func migrationFiles(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob("migrations/*.sql")
 	if err != nil || len(files) == 0 {
@@ -138,7 +139,64 @@ func TestEveryColumnHasAComment(t *testing.T) {
 	if got := w.query("SELECT groupArray(concat(table, '.', name)) FROM system.columns WHERE database = currentDatabase() AND comment = '' AND table != 'schema_version'"); got != "[]" {
 		t.Errorf("without a comment: %s", got)
 	}
+	// What a view says of its columns is what it gives.
+	views := w.column("SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View' AND NOT match(as_select, '{[a-z_]+:')")
+	if len(views) < 5 {
+		t.Errorf("views: %v", views)
+	}
+	for _, view := range views {
+		said := w.query("SELECT arrayStringConcat(groupArray(concat(name, ' ', type)), ', ') FROM (SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = '" + view + "' ORDER BY position)")
+		rows, err := w.conn().Query(t.Context(), "SELECT * FROM "+view+" LIMIT 0")
+		if err != nil {
+			t.Fatalf("view %s: %v", view, err)
+		}
+		var given []string
+		for _, c := range rows.ColumnTypes() {
+			given = append(given, c.Name()+" "+c.DatabaseTypeName())
+		}
+		rows.Close()
+		if got := strings.Join(given, ", "); got != said {
+			t.Errorf("view %s\nsays  %s\ngives %s", view, said, got)
+		}
+	}
 	if got := w.query("SELECT groupArray(name) FROM system.tables WHERE database = currentDatabase() AND comment = '' AND name != 'schema_version'"); got != "[]" {
 		t.Errorf("tables without a comment: %s", got)
+	}
+}
+
+// TestUpgradeOfAFilledDatabase: what the schema of the release before holds is
+// kept, and what it lacks is empty.
+func TestUpgradeOfAFilledDatabase(t *testing.T) {
+	w := newFakeWorld(t, server(t))
+	w.oldSchema()
+	w.exec("INSERT INTO decisions (decision_id, refund_id, outcome, decided_by, amount, rules, occurred_at) VALUES ('d', 're_old', 'review', 'engine', 12.5, ['r1'], '2023-01-02 03:04:05.000')")
+	w.exec("INSERT INTO hits (rule, mode, decision_id, refund_id, decided_by, occurred_at) VALUES ('r1', 'live', 'd', 're_old', 'engine', '2023-01-02 03:04:05.000')")
+	s, _ := w.start()
+	w.produceDecisions(5)
+	w.drain(s)
+	if got := w.query("SELECT (refund_id, amount, rules, controls, snoozed_rules) FROM decisions WHERE decision_id = 'd'"); got != "('re_old',12.5,['r1'],[],[])" {
+		t.Errorf("the old row is %s", got)
+	}
+	if got := w.query("SELECT (count(), countIf(label = 'fraud'), countIf(first_outcome = 'review')) FROM refunds"); got != "(6,5,6)" {
+		t.Errorf("refunds: %s", got)
+	}
+}
+
+// oldSchema makes what there was before labels, and notes it as done.
+func (w *world) oldSchema() {
+	w.t.Helper()
+	database := w.cfg.Database
+	w.cfg.Database = "" // which isn't there yet
+	w.exec("CREATE DATABASE " + database)
+	w.cfg.Database = database
+	w.exec("CREATE TABLE schema_version (version_id Int64, is_applied UInt8, date Date DEFAULT now(), tstamp DateTime DEFAULT now()) ENGINE = MergeTree ORDER BY version_id")
+	w.exec("INSERT INTO schema_version (version_id, is_applied) VALUES (0, 1)")
+	for i, name := range migrationFiles(w.t)[:5] { // each is one statement
+		text, err := os.ReadFile(filepath.Join("migrations", name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.exec(strings.TrimSuffix(strings.TrimSpace(string(text)), ";"))
+		w.exec(fmt.Sprintf("INSERT INTO schema_version (version_id, is_applied) VALUES (%d, 1)", i+1))
 	}
 }

@@ -1,8 +1,10 @@
 package clickhouse
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +17,8 @@ type rows struct {
 	decisions   []decisionRow
 	hits        []hitRow
 	alerts      []alertRow
+	labels      []labelRow
+	cases       []caseRow
 	deadLetters []deadLetterRow
 	unreadable  []unreadableRow
 }
@@ -25,6 +29,8 @@ type kind uint8
 const (
 	decisionRecords kind = iota + 1
 	alertRecords
+	labelRecords
+	caseRecords
 	deadLetterRecords
 )
 
@@ -77,6 +83,15 @@ func (r *rows) add(k kind, rec *kgo.Record) (at int64, err error) {
 		}
 		r.alerts = append(r.alerts, alertRow{a, rec})
 		return a.At, nil
+	case labelRecords:
+		l, err := event.ParseLabel(rec.Value)
+		if err != nil {
+			return 0, err
+		}
+		r.labels = append(r.labels, labelRow{l, rec})
+		return l.At, nil
+	case caseRecords:
+		return r.addCase(rec)
 	}
 	headers := make([]event.Header, len(rec.Headers))
 	for i, h := range rec.Headers {
@@ -90,12 +105,31 @@ func (r *rows) add(k kind, rec *kgo.Record) (at int64, err error) {
 	return rec.Timestamp.UnixMilli(), nil
 }
 
+// addCase makes no row of a record that ends a case, nor of one that was written
+// before cases had a summary.
+func (r *rows) addCase(rec *kgo.Record) (at int64, err error) {
+	i := slices.IndexFunc(rec.Headers, func(h kgo.RecordHeader) bool { return h.Key == event.HeaderCase })
+	ours := func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, "refundguard-") }
+	switch {
+	case i < 0 && (len(rec.Value) == 0 || slices.ContainsFunc(rec.Headers, ours)):
+		return rec.Timestamp.UnixMilli(), nil
+	case i < 0:
+		return 0, fmt.Errorf("a case without the header %s", event.HeaderCase)
+	}
+	c, err := event.ParseCaseSummary(rec.Headers[i].Value)
+	if err != nil {
+		return 0, err
+	}
+	r.cases = append(r.cases, caseRow{c, rec, rec.Headers[i].Value})
+	return c.OccurredAt, nil
+}
+
 // loads are the inserts that r comes to. The decisions come last, so that who
 // sees a decision can see its hits.
 func (r *rows) loads() []load {
 	all := []load{
-		newLoad(unreadable(), r.unreadable), newLoad(deadLetters(), r.deadLetters), newLoad(alerts(), r.alerts),
-		newLoad(hits(), r.hits), newLoad(decisions(), r.decisions),
+		newLoad(unreadable(), r.unreadable), newLoad(deadLetters(), r.deadLetters), newLoad(alerts(), r.alerts), newLoad(labels(), r.labels),
+		newLoad(hits(), r.hits), newLoad(decisions(), r.decisions), newLoad(cases(), r.cases),
 	}
 	return slices.DeleteFunc(all, func(l load) bool { return l.rows == 0 })
 }

@@ -23,10 +23,12 @@ const maxInserts = 4
 
 // Topics are the names of the topics that are copied.
 type Topics struct {
-	Decisions, Alerts, DeadLetters string
+	Decisions, Alerts, Labels, Cases, DeadLetters string
 }
 
-func (t Topics) names() []string { return []string{t.Decisions, t.Alerts, t.DeadLetters} }
+func (t Topics) names() []string {
+	return []string{t.Decisions, t.Alerts, t.Labels, t.Cases, t.DeadLetters}
+}
 
 func (t Topics) kind(topic string) kind {
 	switch topic {
@@ -34,6 +36,10 @@ func (t Topics) kind(topic string) kind {
 		return decisionRecords
 	case t.Alerts:
 		return alertRecords
+	case t.Labels:
+		return labelRecords
+	case t.Cases:
+		return caseRecords
 	}
 	return deadLetterRecords
 }
@@ -73,7 +79,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	seen := make(map[string]bool)
 	for _, topic := range deps.Topics.names() {
 		if topic == "" || seen[topic] {
-			return nil, fmt.Errorf("topics: the names %q must be three", deps.Topics.names())
+			return nil, fmt.Errorf("topics: %q must be %d different names", deps.Topics.names(), len(deps.Topics.names()))
 		}
 		seen[topic] = true
 	}

@@ -15,11 +15,13 @@ const (
 	alertsTable      = "alerts"
 	deadLettersTable = "dead_letters"
 	unreadableTable  = "unreadable"
+	labelsTable      = "labels"
+	casesTable       = "cases"
 )
 
 // tableNames lists them all.
 func tableNames() []string {
-	return []string{decisionsTable, hitsTable, alertsTable, deadLettersTable, unreadableTable}
+	return []string{decisionsTable, hitsTable, alertsTable, deadLettersTable, labelsTable, casesTable, unreadableTable}
 }
 
 type decisionRow struct {
@@ -36,6 +38,17 @@ type hitRow struct {
 type alertRow struct {
 	*event.Alert
 	rec *kgo.Record
+}
+
+type labelRow struct {
+	*event.Label
+	rec *kgo.Record
+}
+
+type caseRow struct {
+	*event.CaseSummary
+	rec *kgo.Record
+	raw []byte
 }
 
 type deadLetterRow struct {
@@ -77,8 +90,9 @@ func decisions() *table[decisionRow] {
 		each("decided_by", func(r *row) string { return r.DecidedBy }),
 		each("reason", func(r *row) string { return r.Reason }),
 		each("score", func(r *row) int64 { return r.Score }),
-		one("rules", func(r *row) []string { return hitRules(r.Hits, false) }),
-		one("shadow_rules", func(r *row) []string { return hitRules(r.Hits, true) }),
+		one("rules", func(r *row) []string { return hitRules(r.Hits, "live") }),
+		one("shadow_rules", func(r *row) []string { return hitRules(r.Hits, "shadow") }),
+		one("snoozed_rules", func(r *row) []string { return hitRules(r.Hits, "snoozed") }),
 		one("failed_rules", func(r *row) []string {
 			var rules []string
 			for i := range r.Errors {
@@ -91,14 +105,14 @@ func decisions() *table[decisionRow] {
 		one("warming", func(r *row) []string { return r.Warming }),
 		each("degraded", func(r *row) bool { return r.Degraded }),
 		each("holdout", func(r *row) bool { return r.Holdout }),
+		one("controls", func(r *row) []string { return r.Controls }),
 		each("original_amount", func(r *row) *decimal.Decimal { return orNull(original(r).Amount) }),
 		each("original_currency", func(r *row) string { return original(r).Currency.String() }),
 		each("original_occurred_at", func(r *row) *int64 {
 			if r.Original == nil {
 				return nil
 			}
-			at := storable(r.Original.OccurredAt)
-			return &at
+			return timeOrNull(r.Original.OccurredAt)
 		}),
 		each("original_instrument_id", func(r *row) string { return original(r).InstrumentID }),
 		each("ruleset", func(r *row) string { return r.Ruleset }),
@@ -158,6 +172,67 @@ func alerts() *table[alertRow] {
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
+func labels() *table[labelRow] {
+	type row = labelRow
+	return &table[row]{labelsTable, "at", func(r *row) int64 { return r.At }, origin([]column[row]{
+		each("label_id", func(r *row) string { return r.LabelID }),
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("transaction_id", func(r *row) string { return r.TransactionID }),
+		each("label", func(r *row) string { return r.Label.Label }),
+		each("source", func(r *row) string { return r.Source }),
+		each("weight", func(r *row) int64 { return r.Weight }),
+		each("by", func(r *row) string { return r.By }),
+		each("reason", func(r *row) string { return r.Reason }),
+		each("note", func(r *row) string { return r.Note }),
+		moment("at", func(r *row) int64 { return r.At }),
+		each("raw", func(r *row) string { return string(r.rec.Value) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func cases() *table[caseRow] {
+	type row = caseRow
+	ifAny := func(ms func(*row) int64) func(*row) *int64 {
+		return func(r *row) *int64 {
+			if ms(r) == 0 {
+				return nil
+			}
+			return timeOrNull(ms(r))
+		}
+	}
+	return &table[row]{casesTable, "occurred_at", func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("transaction_id", func(r *row) string { return r.TransactionID }),
+		each("customer_id", func(r *row) string { return r.CustomerID }),
+		each("merchant_id", func(r *row) string { return r.MerchantID }),
+		each("method", func(r *row) string { return r.Method }),
+		each("request_reason", func(r *row) string { return r.RequestReason }),
+		money("amount", func(r *row) event.Money { return r.Amount }),
+		each("currency", func(r *row) string { return r.Currency.String() }),
+		each("state", func(r *row) string { return r.State }),
+		each("severity", func(r *row) string { return r.Severity }),
+		each("reason", func(r *row) string { return r.Reason }),
+		each("decided_by", func(r *row) string { return r.DecidedBy }),
+		each("decision_id", func(r *row) string { return r.DecisionID }),
+		each("first_by", func(r *row) string { return r.FirstBy }),
+		each("denied", func(r *row) bool { return r.Denied }),
+		each("satisfied", func(r *row) *bool {
+			if r.Satisfied == 0 {
+				return nil
+			}
+			yes := r.Satisfied == event.Yes
+			return &yes
+		}),
+		moment("occurred_at", func(r *row) int64 { return r.OccurredAt }),
+		moment("received_at", func(r *row) int64 { return r.ReceivedAt }),
+		moment("opened_at", func(r *row) int64 { return r.OpenedAt }),
+		moment("since", func(r *row) int64 { return r.Since }),
+		each("due_at", ifAny(func(r *row) int64 { return r.DueAt })),
+		each("executed_at", ifAny(func(r *row) int64 { return r.ExecutedAt })),
+		moment("changed_at", func(r *row) int64 { return r.ChangedAt }),
+		each("raw", func(r *row) string { return string(r.raw) }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
 func deadLetters() *table[deadLetterRow] {
 	type row = deadLetterRow
 	return &table[row]{deadLettersTable, "refused_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
@@ -186,10 +261,10 @@ func unreadable() *table[unreadableRow] {
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
-func hitRules(hits []event.Hit, shadow bool) []string {
+func hitRules(hits []event.Hit, mode string) []string {
 	var rules []string
 	for i := range hits {
-		if (hits[i].Mode == "shadow") == shadow {
+		if hits[i].Mode == mode {
 			rules = append(rules, hits[i].Rule)
 		}
 	}
@@ -203,6 +278,12 @@ func orNull(m event.Money) *decimal.Decimal {
 	}
 	d := decimal.New(int64(m), -4)
 	return &d
+}
+
+// timeOrNull is for a time that is there.
+func timeOrNull(ms int64) *int64 {
+	at := storable(ms)
+	return &at
 }
 
 func headerMap(headers []kgo.RecordHeader) map[string]string {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,8 +49,7 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 	for _, name := range []string{"complaints", "confirmations", "reviews", "ledger_results"} {
 		cfg.Streams[name] = streamTopic(prefix+name, "")
 	}
-	cfg.Topics = pipeline.Topics{Approved: prefix + "approved", Decisions: prefix + "decisions", Status: prefix + "status", Alerts: prefix + "alerts",
-		DeadLetters: prefix + "dead", Labels: prefix + "labels", Cases: prefix + "cases", Progress: prefix + "progress"}
+	cfg.Topics = cfg.Topics.WithPrefix(prefix)
 	dir, err := os.MkdirTemp("", "refundguard-bench-")
 	if err != nil {
 		return r, err
@@ -71,8 +72,8 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 		return r, fmt.Errorf("creating the topics: %w", errors.Join(err, resp.Error()))
 	}
 	defer func() {
-		t := cfg.Topics
-		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), append(topics, t.Approved, t.Decisions, t.Status, t.Alerts, t.DeadLetters, t.Labels, t.Cases, t.Progress)...)
+		all := slices.AppendSeq(topics, maps.Values(cfg.Topics.ByKey()))
+		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), all...)
 	}()
 	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed, o.Hot), topics)
 	if err != nil {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/refundguard/refundguard/pipeline"
 )
 
 // deployment is a set of topics that instances of the program work on, a
@@ -197,8 +201,9 @@ func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendErro
 	return true
 }
 
-// outputTopics are named as in the configuration.
-var outputTopics = []string{"approved", "decisions", "status", "alerts", "dead_letters", "labels", "cases", "progress"}
+// outputTopics are what topics are called in the configuration: all of them, or
+// those of another deployment would be written and read.
+var outputTopics = slices.Sorted(maps.Keys(pipeline.DefaultConfig().Topics.ByKey()))
 
 // quiet is for how long no decision must have come before one is taken for
 // lost. Standbys wait for less.

@@ -26,6 +26,7 @@ const (
 	topicDeadLetters = "dead-letters"
 	topicProgress    = "refundguard-progress"
 	topicCases       = "refundguard-cases"
+	topicLabels      = "refund-labels"
 
 	topicResults       = "ledger-results"
 	topicReviews       = "reviews"
@@ -116,7 +117,8 @@ type Audit struct {
 
 	found    tallies // alerts of the life of a refund
 	statuses map[string]bool
-	shopNow  int64 // Unix milliseconds: the latest refund decided
+	cases    map[string]bool // refunds that have one
+	shopNow  int64           // Unix milliseconds: the latest refund decided
 }
 
 type place struct {
@@ -162,7 +164,7 @@ func NewAudit() *Audit {
 	return &Audit{
 		requests: map[place]request{}, decisions: map[string]*decision{}, byID: map[string]*decision{}, dead: map[place]burial{},
 		labels: map[string]string{}, topics: map[string]int64{}, rules: map[string]int64{}, refused: map[string]int64{}, alerts: map[string]bool{},
-		position: positions{}, found: tallies{}, statuses: map[string]bool{},
+		position: positions{}, found: tallies{}, statuses: map[string]bool{}, cases: map[string]bool{},
 	}
 }
 
@@ -195,6 +197,8 @@ func (a *Audit) Add(r *kgo.Record) {
 		a.alert(r)
 	case topicStatus:
 		a.tell(r)
+	case topicCases:
+		a.cases[string(r.Key)] = true
 	case topicProgress:
 		p := progress{}
 		if err := json.Unmarshal(r.Value, &p); err != nil {

@@ -23,7 +23,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	c := kafkatest.Start(t)
-	c.CreateTopics(4, nil, topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters)
+	c.CreateTopics(4, nil, topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters, topicLabels, topicCases)
 	c.CreateTopics(1, nil, topicProgress)
 	return &world{t: t, cluster: c, client: c.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("world"))}
 }

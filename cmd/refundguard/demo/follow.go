@@ -12,7 +12,7 @@ import (
 
 // audited are the topics that an audit reads.
 func audited() []string {
-	return []string{topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters, topicProgress}
+	return []string{topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters, topicLabels, topicCases, topicProgress}
 }
 
 // reader takes records and remembers how far it is. Control records tell that, too.

@@ -84,7 +84,7 @@ func (s *stage) undecided(ctx context.Context, t Tally) (what string, all int64)
 
 // unread looks whether our own reader has seen all that is committed.
 func (s *stage) unread(ctx context.Context) (what string) {
-	ends, err := s.admin.ListCommittedOffsets(ctx, topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters)
+	ends, err := s.admin.ListCommittedOffsets(ctx, topicRefunds, topicApproved, topicDecisions, topicStatus, topicAlerts, topicDeadLetters, topicLabels, topicCases)
 	if err != nil {
 		return fmt.Sprintf("asking where the topics end: %v", err)
 	}
@@ -105,7 +105,8 @@ func (s *stage) catchUp(ctx context.Context) error {
 
 // expectedRows is what ClickHouse must hold, by table.
 func expectedRows(t Tally) map[string]int64 {
-	return map[string]int64{"decisions": t.Topics[topicDecisions], "hits": t.Hits, "alerts": t.Topics[topicAlerts], "dead_letters": t.Topics[topicDeadLetters], "unreadable": 0}
+	return map[string]int64{"decisions": t.Topics[topicDecisions], "hits": t.Hits, "alerts": t.Topics[topicAlerts], "dead_letters": t.Topics[topicDeadLetters],
+		"labels": t.Topics[topicLabels], "cases": t.Cases, "unreadable": 0}
 }
 
 // countRows counts over HTTP, as the user for dashboards: not with the
@@ -116,7 +117,11 @@ func (s *stage) countRows(ctx context.Context) (map[string]int64, error) {
 	}
 	var counts []string
 	for _, table := range sorted(expectedRows(Tally{})) {
-		counts = append(counts, fmt.Sprintf("(SELECT count() FROM refundguard.%s) AS %s", table, table))
+		from := table
+		if table == "cases" {
+			from += " FINAL" // one row per refund, of all that were written
+		}
+		counts = append(counts, fmt.Sprintf("(SELECT count() FROM refundguard.%s) AS %s", from, table))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -132,6 +132,7 @@ type Tally struct {
 	Honest   Caught // the refunds without a label, in the same way
 	Hits     int64
 	Alerts   int64   // different ones
+	Cases    int64   // refunds that have one
 	Found    tallies // alerts of the life of a refund, by rule
 	progress progress
 	moved    time.Time
@@ -143,7 +144,7 @@ func (a *Audit) Tally() Tally {
 	defer a.mu.Unlock()
 	t := Tally{
 		Outcomes: map[string]int64{"approve": 0, "review": 0, "reject": 0}, Rules: maps.Clone(a.rules), Refused: maps.Clone(a.refused), Topics: maps.Clone(a.topics),
-		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), Found: a.found.clone(), progress: a.progress, moved: a.moved,
+		Labels: map[string]Caught{}, Hits: a.hits, Alerts: int64(len(a.alerts)), Cases: int64(len(a.cases)), Found: a.found.clone(), progress: a.progress, moved: a.moved,
 	}
 	for id, d := range a.decisions {
 		t.Outcomes[d.first.String()]++
