@@ -55,6 +55,13 @@ func newWarehouse(t *testing.T, brokers []string) *warehouse {
 	return w
 }
 
+func newSink(config clickhouse.Config, options []kgo.Opt, log *slog.Logger) (*clickhouse.Sink, error) {
+	return clickhouse.New(config, clickhouse.Deps{
+		Options: options, Logger: log,
+		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"},
+	})
+}
+
 // fill runs the sink until stop is called.
 func (w *warehouse) fill() (stop func()) {
 	w.t.Helper()
@@ -63,10 +70,7 @@ func (w *warehouse) fill() (stop func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	sink, err := clickhouse.New(w.sink, clickhouse.Deps{
-		Options: options, Logger: log,
-		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"},
-	})
+	sink, err := newSink(w.sink, options, log)
 	if err != nil {
 		w.t.Fatal(err)
 	}

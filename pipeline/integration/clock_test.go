@@ -16,7 +16,8 @@ var (
 
 // TestClocksOfTheMachine: whatever the machine takes for the time, and if it
 // jumps from one decade to another between two decisions, what is decided is the
-// same. Its clock is only what decisions are stamped with.
+// same. Its clock is what decisions are stamped with, and what the deadlines of
+// reviews pass by.
 func TestClocksOfTheMachine(t *testing.T) {
 	var reads atomic.Int64
 	since := func(begin time.Time) func() time.Time {
@@ -36,12 +37,20 @@ func TestClocksOfTheMachine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, strangeWorld(t, 21, 1000), 2)
 			s.settings.clock = clock
+			if name == "jumping" {
+				s.world.Latest = year2100
+			}
 			s.write(0.5)
 			sv := start(t, s.settings)
 			s.untilCaughtUp(sv)
 			sv.stop()
 			s.write(1)
-			s.finish(start(t, s.settings))
+			sv = start(t, s.settings)
+			s.untilCaughtUp(sv)
+			sv.until("the deadlines that have passed", func() bool { return model.Overdue(s.cluster, s.world.Latest) == 0 })
+			if got := s.finish(sv); (name == "jumping") != (got.Passed > 0) {
+				t.Errorf("%d deadlines have passed", got.Passed)
+			}
 			// It was that clock, all the same.
 			years := make(map[int]int)
 			for _, r := range s.cluster.ReadCommitted("refund-decisions") {

@@ -23,6 +23,7 @@ import (
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/pipeline/kafkatest"
+	"github.com/refundguard/refundguard/sinks/clickhouse"
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
@@ -50,8 +51,18 @@ type settings struct {
 	State         string // folder
 	TakeoverAfter time.Duration
 	Die           death // where the service kills itself; not at all if zero
+	Life          *life // nil: reviews and payments as by default
 
 	clock func() time.Time // the machine's; nil: the real one
+}
+
+// life is what follows a decision, and where it is kept.
+type life struct {
+	Review     pipeline.ReviewConfig
+	ETA        map[string]string
+	Base       string // currency
+	Memory     int64
+	ClickHouse *clickhouse.Config // nil: none
 }
 
 // death is a request to a broker, or its answer, that is the last thing that
@@ -135,6 +146,10 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	config.Engine.BufferRecords, config.Engine.TakeoverAfter = 256, s.TakeoverAfter
 	config.Engine.CommitInterval = 5 * time.Millisecond
 	config.Engine.AlignTimeout = patience // a loaded machine is no silent partition
+	if l := s.Life; l != nil {
+		config.Review, config.ETA, config.Currency.Base, config.State.Memory = l.Review, l.ETA, l.Base, l.Memory
+		config.State.SaveInterval = 500 * time.Millisecond // some of what a start must know is in the topics only
+	}
 	p, err := pipeline.New(config, pipeline.Deps{
 		Options: options, TransactionalID: connection.TransactionalID, CreateTopics: true,
 		Logger: log, Registerer: prometheus.NewRegistry(), Now: s.clock,
@@ -142,7 +157,17 @@ func (s *settings) run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return p.Run(ctx)
+	if s.Life == nil || s.Life.ClickHouse == nil {
+		return p.Run(ctx)
+	}
+	sink, err := newSink(*s.Life.ClickHouse, options, log)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- sink.Run(ctx) }()
+	err = p.Run(ctx)
+	return errors.Join(err, <-ended, sink.Close())
 }
 
 // service is a running service, in this process or in another.
@@ -217,6 +242,17 @@ func (sv *service) crash() {
 	sv.t.Helper()
 	sv.kill()
 	sv.ended()
+}
+
+// dead reports whether the service has ended, however it did.
+func (sv *service) dead() bool {
+	select {
+	case err := <-sv.done:
+		sv.done <- err
+		return true
+	default:
+		return false
+	}
 }
 
 // untilDead waits for a service that kills itself.

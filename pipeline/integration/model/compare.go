@@ -42,6 +42,17 @@ type Decision struct {
 	DecidedAt time.Time `json:"decided_at"`
 }
 
+// ParseDecision reads a record of refund-decisions.
+func ParseDecision(t testing.TB, value []byte) (d Decision) {
+	t.Helper()
+	in := json.NewDecoder(bytes.NewReader(value))
+	in.UseNumber()
+	if err := in.Decode(&d); err != nil {
+		t.Fatalf("decision %s: %v", value, err)
+	}
+	return d
+}
+
 // At is when it was decided, Unix milliseconds.
 func (d *Decision) At() int64 { return d.DecidedAt.UnixMilli() }
 
@@ -103,6 +114,7 @@ type Comparison struct {
 	until     int64                 // time that has passed, and should have had its effect; 0: nobody knows
 	Lost      int                   // records without an outcome or a dead letter, approvals that did not go out
 	Doubled   int                   // records with two
+	Passed    int                   // deadlines that passed
 }
 
 // grace is how late what time brings about may be, in milliseconds.
@@ -129,6 +141,9 @@ func Compare(t *testing.T, topics Topics, w *World) *Comparison {
 	c.checkApproved()
 	c.checkDeadLetters()
 	c.checkAlerts()
+	if w.Lives == nil {
+		c.checkDeadlines()
+	}
 	c.checkBalance()
 	return c
 }
@@ -138,12 +153,7 @@ func (c *Comparison) readDecisions() {
 	c.Decisions, c.all = make(map[string]Decision), make(map[string][]Decision)
 	ids := make(map[string]bool)
 	for _, r := range c.topics.ReadCommitted("refund-decisions") {
-		var d Decision
-		in := json.NewDecoder(bytes.NewReader(r.Value))
-		in.UseNumber()
-		if err := in.Decode(&d); err != nil {
-			c.Fatalf("decision %s: %v", r.Value, err)
-		}
+		d := ParseDecision(c.T, r.Value)
 		before := c.all[d.RefundID]
 		if len(before) > 0 && (d.DecidedBy == "engine" || len(before) > 1) {
 			c.Doubled++
@@ -250,7 +260,7 @@ func sorted(e Expected) Expected {
 func (c *Comparison) checkApproved() {
 	approved := make(map[string]*kgo.Record)
 	for _, r := range c.topics.ReadCommitted("refunds-approved") {
-		id := headerOf(r, "refundguard-decision-id")
+		id := Header(r, "refundguard-decision-id")
 		if approved[id] != nil {
 			c.Doubled++
 			c.Errorf("decision %s is approved twice", id)
@@ -278,7 +288,7 @@ func (c *Comparison) checkApproved() {
 		want := append(slices.Clone(in.Headers),
 			kgo.RecordHeader{Key: "refundguard-decision-id", Value: []byte(d.DecisionID)},
 			kgo.RecordHeader{Key: "refundguard-ruleset", Value: []byte(d.Ruleset)})
-		if !sameBytes(got.Value, in.Value) || !sameBytes(got.Key, in.Key) || !sameHeaders(got.Headers, want) {
+		if !SameBytes(got.Value, in.Value) || !SameBytes(got.Key, in.Key) || !SameHeaders(got.Headers, want) {
 			c.Errorf("refund %s went out changed:\n%s %s %v\nasked:\n%s %s %v", refund, got.Key, got.Value, got.Headers, in.Key, in.Value, want)
 		}
 	}
@@ -287,7 +297,8 @@ func (c *Comparison) checkApproved() {
 	}
 }
 
-func headerOf(r *kgo.Record, key string) string {
+// Header is the value of a record's first header of this key; "" if there is none.
+func Header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
 		if h.Key == key {
 			return string(h.Value)
@@ -296,11 +307,12 @@ func headerOf(r *kgo.Record, key string) string {
 	return ""
 }
 
-// sameBytes tells nil from empty: in Kafka they differ.
-func sameBytes(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
+// SameBytes tells nil from empty: in Kafka they differ.
+func SameBytes(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 
-func sameHeaders(a, b []kgo.RecordHeader) bool {
-	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && sameBytes(x.Value, y.Value) })
+// SameHeaders wants the same ones in the same order.
+func SameHeaders(a, b []kgo.RecordHeader) bool {
+	return slices.EqualFunc(a, b, func(x, y kgo.RecordHeader) bool { return x.Key == y.Key && SameBytes(x.Value, y.Value) })
 }
 
 // each gives all decisions.
@@ -346,11 +358,11 @@ func (c *Comparison) checkDeadLetters() {
 			c.Doubled++
 			c.Errorf("the dead letter from %v is there twice: %.200s", at, r.Value)
 		}
-		if !sameBytes(r.Value, in.Value) || !sameBytes(r.Key, in.Key) || !sameHeaders(r.Headers[:len(in.Headers)], in.Headers) {
+		if !SameBytes(r.Value, in.Value) || !SameBytes(r.Key, in.Key) || !SameHeaders(r.Headers[:len(in.Headers)], in.Headers) {
 			c.Errorf("the dead letter from %v is changed: %.200s", at, r.Value)
 		}
 		places[at] = true
-		got[refused{at.Topic, string(r.Key), string(r.Value), headerOf(r, "refundguard-code")}]++
+		got[refused{at.Topic, string(r.Key), string(r.Value), Header(r, "refundguard-code")}]++
 	}
 	for letter, n := range want {
 		c.Lost += max(0, n-got[letter])

@@ -91,7 +91,7 @@ func (c *Comparison) order(h *history, decisions []Decision) *moment {
 	if first.cases = 1; len(h.cases) == 0 || first.state == "" {
 		return nil
 	}
-	first.severity = headerOf(h.cases[0], "refundguard-severity")
+	first.severity = Header(h.cases[0], "refundguard-severity")
 	first.due = c.lives.dueAt(&first.life, first.at)
 	first.decided = 1
 	if !c.told(h, first, decisions[0].Reason, first.at) || !c.kept(h, first, decisions) {
@@ -245,18 +245,18 @@ func (c *Comparison) told(h *history, m *moment, reason string, at int64) bool {
 func (c *Comparison) kept(h *history, m *moment, decisions []Decision) bool {
 	r := h.cases[m.cases-1]
 	d := &decisions[m.decided-1]
-	if headerOf(r, "refundguard-state") != m.state || deadlineOf(r) != m.due || headerOf(r, "refundguard-decision-id") != d.DecisionID {
+	if Header(r, "refundguard-state") != m.state || deadlineOf(r) != m.due || Header(r, "refundguard-decision-id") != d.DecisionID {
 		return false
 	}
 	if m.state != "in_review" {
 		return string(r.Value) == "{}"
 	}
-	return headerOf(r, "refundguard-severity") == m.severity && sameBytes(r.Value, c.inputs[decisions[0].Source].Value)
+	return Header(r, "refundguard-severity") == m.severity && SameBytes(r.Value, c.inputs[decisions[0].Source].Value)
 }
 
 // deadlineOf is what a record of a case waits for, 0 for nothing.
 func deadlineOf(r *kgo.Record) int64 {
-	at, err := time.Parse(time.RFC3339, headerOf(r, "refundguard-deadline"))
+	at, err := time.Parse(time.RFC3339, Header(r, "refundguard-deadline"))
 	if err != nil {
 		return 0
 	}
@@ -300,7 +300,7 @@ func (c *Comparison) readLives() {
 	}
 	codes := make(map[source]string)
 	for _, r := range c.topics.ReadCommitted("dead-letters") {
-		codes[deadFrom(r)] = headerOf(r, "refundguard-code")
+		codes[deadFrom(r)] = Header(r, "refundguard-code")
 	}
 	for topic := range lifeTopics {
 		c.readHappened(topic, codes, of)
@@ -314,12 +314,12 @@ func (c *Comparison) readLives() {
 
 // deadFrom is where a dead letter stood.
 func deadFrom(r *kgo.Record) source {
-	partition, err1 := strconv.ParseInt(headerOf(r, "__connect.errors.partition"), 10, 32)
-	offset, err2 := strconv.ParseInt(headerOf(r, "__connect.errors.offset"), 10, 64)
+	partition, err1 := strconv.ParseInt(Header(r, "__connect.errors.partition"), 10, 32)
+	offset, err2 := strconv.ParseInt(Header(r, "__connect.errors.offset"), 10, 64)
 	if err1 != nil || err2 != nil {
 		offset = -1
 	}
-	return source{headerOf(r, "__connect.errors.topic"), int32(partition), offset}
+	return source{Header(r, "__connect.errors.topic"), int32(partition), offset}
 }
 
 // readHappened reads what happens to refunds. A record whose field "expect" names
@@ -447,7 +447,7 @@ func (c *Comparison) checkTwice(h *history) {
 	for _, a := range h.alerts["review-deadline"] {
 		passed := int64(0) // the last deadline before it
 		for _, r := range h.cases {
-			if d := deadlineOf(r); headerOf(r, "refundguard-state") == "in_review" && d <= a.At.UnixMilli() {
+			if d := deadlineOf(r); Header(r, "refundguard-state") == "in_review" && d <= a.At.UnixMilli() {
 				passed = max(passed, d)
 			}
 		}
@@ -500,7 +500,7 @@ func (c *Comparison) describe(h *history, decisions []Decision) string {
 		fmt.Fprintf(&b, "decision %s %s by %s, %s\n", d.DecidedAt.UTC().Format(time.StampMilli), d.Outcome, d.DecidedBy, d.Reason)
 	}
 	for _, r := range h.cases {
-		fmt.Fprintf(&b, "case %s %s, until %s\n", headerOf(r, "refundguard-state"), headerOf(r, "refundguard-severity"), headerOf(r, "refundguard-deadline"))
+		fmt.Fprintf(&b, "case %s %s, until %s\n", Header(r, "refundguard-state"), Header(r, "refundguard-severity"), Header(r, "refundguard-deadline"))
 	}
 	for _, s := range h.statuses {
 		fmt.Fprintf(&b, "status %s %s %s, eta %v\n", s.At.UTC().Format(time.StampMilli), s.Status, s.Reason, s.ETA)

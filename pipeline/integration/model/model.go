@@ -28,7 +28,8 @@ type record struct {
 	held   bool              // not to be approved, whatever the rules say
 }
 
-func parseRecord(t testing.TB, line []byte) record {
+// Fields are a record's, by name; numbers as written.
+func Fields(t testing.TB, line []byte) map[string]string {
 	t.Helper()
 	in := json.NewDecoder(bytes.NewReader(line))
 	in.UseNumber()
@@ -36,10 +37,16 @@ func parseRecord(t testing.TB, line []byte) record {
 	if err := in.Decode(&fields); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	r := record{text: make(map[string]string)}
+	text := make(map[string]string)
 	for name, value := range fields {
-		r.text[name] = fmt.Sprint(value)
+		text[name] = fmt.Sprint(value)
 	}
+	return text
+}
+
+func parseRecord(t testing.TB, line []byte) record {
+	t.Helper()
+	r := record{text: Fields(t, line)}
 	if at, err := time.Parse(time.RFC3339, r.text["occurred_at"]); err == nil {
 		r.at = at.UnixMilli()
 	} else if r.at, err = strconv.ParseInt(r.text["occurred_at"], 10, 64); err != nil {

@@ -18,6 +18,10 @@ type World struct {
 	// event time; nil: that of the record, or a moment later than the event.
 	Clock func(n int, at int64) int64
 
+	// Latest is the latest that the machine's clock shows, and showed to the end;
+	// zero: no deadline of a review is near.
+	Latest time.Time
+
 	paid map[string]bool // transactions that are events
 
 	// Lives is what goes on after decisions; nil: nothing does.
