@@ -44,8 +44,11 @@ func (s *session) ensureTopics(ctx context.Context) (kadm.TopicDetails, error) {
 	}
 	var inputs []topicPlan
 	for _, st := range s.schema.Streams {
-		if s.mustExist(st.Name) || s.wants(st.Name, last) {
+		switch {
+		case s.mustExist(st.Name):
 			inputs = append(inputs, topicPlan{name: st.Topic, partitions: -1})
+		case s.wants(st.Name, last):
+			plans = append(plans, topicPlan{name: st.Topic})
 		}
 	}
 	plans = append(inputs, plans...) // outputs are as wide as the refunds topic

@@ -29,7 +29,7 @@ func TestStatus(t *testing.T) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		if st.SavedEpoch > 0 {
-			if code != exitFine || st.State != pipeline.Working || st.Leader == "" || len(st.Streams) != 2 || st.Streams[0].Lag != 0 {
+			if code != exitFine || st.State != pipeline.Working || st.Leader == "" || len(st.Streams) != 3 || st.Streams[0].Lag != 0 {
 				t.Errorf("%d: %s", code, text)
 			}
 			break
