@@ -40,8 +40,8 @@ func (s *session) labelCase(r *record, c *cases.Case, ch *cases.Change, at *verd
 // chargedBack is the status of a payment that was taken back from the merchant,
 // and the reason of its label.
 const (
-	chargedBack       = "charged_back"
-	reasonChargedBack = "CHARGED_BACK"
+	chargedBack      = "charged_back"
+	labelChargedBack = "CHARGED_BACK"
 )
 
 // labelPayment labels the refunds of a payment that is charged back.
@@ -51,5 +51,5 @@ func (s *session) labelPayment(r *record) {
 		return
 	}
 	s.label(&event.Label{LabelID: event.LabelID(event.LabelByChargeback, e.ID()), TransactionID: e.ID(), Label: event.LabelFraud,
-		Source: event.LabelByChargeback, At: e.Time, Reason: reasonChargedBack})
+		Source: event.LabelByChargeback, At: e.Time, Reason: labelChargedBack})
 }

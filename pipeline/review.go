@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -32,10 +33,23 @@ func ReadTurns(ctx context.Context, cfg Config, options []kgo.Opt) (*Turns, erro
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
 	defer cl.Close()
-	p, err := committedProgress(ctx, kadm.NewClient(cl), cfg.Names().Progress, options)
+	adm := kadm.NewClient(cl)
+	p, err := committedProgress(ctx, adm, cfg.Names().Progress, options)
 	if err != nil || p == nil {
 		return nil, err
 	}
+	var names []string
+	for _, st := range p.Streams {
+		names = append(names, st.Topic)
+	}
+	details, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("asking which topics there are: %w", err)
+	}
+	p.Streams = slices.DeleteFunc(p.Streams, func(st streamProgress) bool {
+		d, ok := details[st.Topic] // one that was created anew isn't read yet
+		return ok && d.Err == nil && hex.EncodeToString(d.ID[:]) != st.TopicID
+	})
 	return &Turns{Life: p.Began, streams: p.Streams}, nil
 }
 
