@@ -237,7 +237,8 @@ func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Tim
 	known := s.engine.Knows(id)
 	switch {
 	case known && (k == cases.Confirm || k == cases.Deny || k == cases.Execute || k == cases.Fail):
-		return // of a time that nothing is kept of
+		s.metrics.verdicts.WithLabelValues(k.String() + "_without_case").Inc()
+		return // of a time that nothing is kept of: before decide_from, or long after the end
 	case known:
 		s.refuse(r, &event.RecordError{Code: cases.CodeFinished, Field: "refund_id", Message: fmt.Sprintf("%s: refund %q was never in review, or was finished long ago", k, id)}, rules.Medium, now)
 		return

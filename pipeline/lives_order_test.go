@@ -301,3 +301,18 @@ func TestWhatIsStampedAheadKeepsNothingWaiting(t *testing.T) {
 		t.Errorf("refused: %v", codes)
 	}
 }
+
+// What the ledger says of a refund of before decide_from is counted, and alerts
+// nobody.
+func TestAResultOfHistory(t *testing.T) {
+	r := newLife(t)
+	r.send("refunds", 0, refund("old", "", "ann", "60", time.Minute))
+	r.cfg.Streams["refunds"] = streamFrom("latest")
+	in := r.run()
+	r.until("live", func() bool { return in.Ready() == nil })
+	r.result("l1", "old", "executed", "60")
+	r.until("it is counted", func() bool { return in.metric("refundguard_case_events_total") == 1 })
+	if rules := r.alerted("old"); len(rules) != 0 || len(r.refusals()) != 0 {
+		t.Errorf("alerts %v, dead letters %v", rules, r.refusals())
+	}
+}

@@ -44,6 +44,8 @@ func TestReviewSettingsAreChecked(t *testing.T) {
 			c.Review.Calendar = officeHours
 			c.Review.SLA = map[string]time.Duration{"low": 2081 * time.Hour}
 		}, []string{"review.sla.low is 2081h0m0s, and the calendar is open for 40h0m0s a week: that takes more than a year; at most 2080h0m0s"}},
+		"a deadline of no time": {func(c *pipeline.Config) { c.Review.SLA = map[string]time.Duration{"low": time.Millisecond} },
+			[]string{"review.sla.low is 1ms: it must be 1s at least"}},
 		"business days without a calendar": {func(c *pipeline.Config) { c.ETA["balance"] = "3bd" },
 			[]string{`eta.balance is "3bd": business days need review.calendar; set it, or write days such as 5d`}},
 		"spans": {func(c *pipeline.Config) { c.ETA = map[string]string{"balance": "0s"} },

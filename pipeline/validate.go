@@ -152,8 +152,9 @@ func (c Config) checkReview(fault faultf) {
 	for s, d := range c.Review.SLA {
 		if !slices.Contains(severities, s) {
 			fault("review.sla.%s: no such severity; write one of %s", s, strings.Join(severities, ", "))
-		} else if d <= 0 {
-			fault("review.sla.%s is %v: it must be above 0", s, d)
+		} else if d < time.Second {
+			// A critical one that nobody answers alerts each time it has passed.
+			fault("review.sla.%s is %v: it must be 1s at least", s, d)
 		} else if err := cal.Check(d); err != nil {
 			fault("review.sla.%s %w", s, err)
 		}
