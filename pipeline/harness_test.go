@@ -143,6 +143,9 @@ func (w *world) passed(in *instance, n int64) pipeline.Balance {
 	if b.Read != n || !b.OK() {
 		w.t.Fatalf("balance %+v, want %d read", b, n)
 	}
+	if w.cluster != nil {
+		w.cluster.AwaitMarkers("refund-decisions", "refunds-approved", "refund-status", "alerts", "dead-letters", "refundguard-cases")
+	}
 	return b
 }
 

@@ -136,7 +136,7 @@ var fingerprints = map[string]string{
 	"dead_letters": `SELECT concat(toString(count()), ' ', toString(uniqExact(source_topic, source_partition, source_offset)), ' ', toString(sum(length(value)))) FROM refundguard.dead_letters`,
 	"unreadable":   `SELECT toString(count()) FROM refundguard.unreadable`,
 	"labels":       `SELECT concat(toString(count()), ' ', toString(uniqExact(label_id)), ' ', toString(sum(length(raw)))) FROM refundguard.labels`,
-	"cases":        `SELECT concat(toString(count()), ' ', toString(sum(length(raw))), ' ', toString(sum(crc32IEEE(raw)))) FROM refundguard.cases FINAL`,
+	"cases":        `SELECT concat(toString(count()), ' ', toString(sum(length(raw))), ' ', toString(sum(CRC32(raw)))) FROM refundguard.cases FINAL`,
 }
 
 // stores waits until each table has the fingerprint that follows from the

@@ -10,6 +10,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -126,10 +127,20 @@ func (c *Cluster) CreateTopics(partitions int32, configs map[string]string, topi
 	}
 	c.admin("create topics", func(ctx context.Context, adm *kadm.Client) error {
 		made, err := adm.CreateTopics(ctx, partitions, 1, values, topics...)
-		if err != nil {
+		if err = errors.Join(err, made.Error()); err != nil {
 			return err
 		}
-		return made.Error()
+		// A real broker answers before it can be written to.
+		for {
+			ends, err := adm.ListEndOffsets(ctx, topics...)
+			if err == nil && ends.Error() == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return errors.Join(err, ends.Error(), ctx.Err())
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 	})
 }
 
