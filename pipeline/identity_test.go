@@ -134,6 +134,9 @@ func (r *held) forge(ahead int64) {
 	for _, s := range p["streams"].([]any) {
 		for _, pp := range s.(map[string]any)["partitions"].([]any) {
 			f := pp.(map[string]any)
+			if f["applied"].(float64) == 0 {
+				continue // nothing was ever there
+			}
 			f["applied"] = f["applied"].(float64) + float64(ahead)
 			if d, ok := f["decided"].(float64); ok {
 				f["decided"] = d + float64(ahead)
