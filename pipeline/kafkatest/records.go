@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,38 +55,6 @@ func Lines(t testing.TB, topic, keyField, file string) []*kgo.Record {
 		t.Fatalf("kafkatest: read %s: %v", file, err)
 	}
 	return records
-}
-
-// AwaitMarkers waits until nothing of the topics is in a transaction. A real broker
-// answers a commit before it has written the markers that show it to readers.
-func (c *Cluster) AwaitMarkers(topics ...string) {
-	c.t.Helper()
-	deadline := time.Now().Add(patience)
-	c.admin("wait for the markers of transactions", func(ctx context.Context, adm *kadm.Client) error {
-		for {
-			committed, err := adm.ListCommittedOffsets(ctx, topics...)
-			if err != nil {
-				return err
-			}
-			ends, err := adm.ListEndOffsets(ctx, topics...)
-			if err != nil {
-				return err
-			}
-			open := 0
-			ends.Each(func(end kadm.ListedOffset) {
-				if o, ok := committed.Lookup(end.Topic, end.Partition); ok && end.Err == nil && o.Offset < end.Offset {
-					open++
-				}
-			})
-			if open == 0 {
-				return nil
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("%d partitions of %v are still in a transaction", open, topics)
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	})
 }
 
 // ReadCommitted is every record of the topic up to its last stable offset, as
