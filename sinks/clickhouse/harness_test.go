@@ -110,9 +110,10 @@ type world struct {
 	metrics *prometheus.Registry // of the sink that was made last
 	step    int64                // milliseconds of event time between decisions
 
-	mu       sync.Mutex
-	produced int // of decisions so far, for their ids
-	cased    int // of these, those with a case
+	mu             sync.Mutex
+	decisionsAlone bool // no labels and cases with them
+	produced       int  // of decisions so far, for their ids
+	cased          int  // of these, those with a case
 }
 
 var notLetters = regexp.MustCompile(`[^A-Za-z0-9]+`)
@@ -259,9 +260,12 @@ func (w *world) produceDecisions(n int) {
 		batch := min(n, 100)
 		var records []*kgo.Record
 		for range batch {
-			records = append(records, w.decision(w.produced), label(w.produced), w.caseOf(w.produced, "in_review", 0), w.caseOf(w.produced, "approved", 1))
+			records = append(records, w.decision(w.produced))
+			if !w.decisionsAlone {
+				records = append(records, label(w.produced), w.caseOf(w.produced, "in_review", 0), w.caseOf(w.produced, "approved", 1))
+				w.cased++
+			}
 			w.produced++
-			w.cased++
 		}
 		w.transaction(kgo.TryAbort, &kgo.Record{Topic: topics.Decisions, Value: []byte(`{"aborted":true}`)})
 		w.transaction(kgo.TryCommit, records...)
