@@ -12,7 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/rules/quality"
 )
@@ -385,9 +384,9 @@ func served(last map[string]*event.CaseSummary, from, to int64) (rows []string) 
 // TestAnomaliesAreTheAlertsOfTheLedger: each once, and no other alert.
 func TestAnomaliesAreTheAlertsOfTheLedger(t *testing.T) {
 	w := newFakeWorld(t, server(t))
-	found := []string{cases.AlertUnapproved, cases.AlertTwice, cases.AlertAfterAll, cases.AlertOtherAmount, cases.AlertOtherCurrency, cases.AlertUnknown, cases.AlertFailed, cases.AlertOverdue, cases.AlertDenied}
+	found := []string{"EXECUTED_WITHOUT_APPROVAL", "EXECUTED_TWICE", "EXECUTED_AFTER_FAILED", "EXECUTED_OTHER_AMOUNT", "EXECUTED_OTHER_CURRENCY", "EXECUTED_UNKNOWN_REFUND", "LEDGER_FAILED", "OVERDUE", "denied-by-customer"}
 	var records []*kgo.Record
-	for i, rule := range append(slices.Clone(found), cases.AlertDeadline, cases.AlertDeadline, "refund-velocity") {
+	for i, rule := range append(slices.Clone(found), "review-deadline", "review-deadline", "refund-velocity") {
 		a := event.Alert{AlertID: fmt.Sprint("a", i), Rule: rule, Severity: "high", RefundID: "re_1", Message: "m", At: 1_700_000_000_000 + int64(i)}
 		rec := &kgo.Record{Topic: topics.Alerts, Key: []byte(a.AlertID), Value: a.Append(nil)}
 		again := *rec
