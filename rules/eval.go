@@ -61,6 +61,7 @@ type Evaluator struct {
 	faulty bool     // there is one
 	shed   bool
 	failed []*Rule // those that hold the refund by that
+	timing timing
 
 	overrides *Overrides
 	result    Result
@@ -157,12 +158,18 @@ func (v *Evaluator) Run(hold bool) *Result {
 	r.reset()
 	v.failed = v.failed[:0]
 	var t tally
+	timed := v.timing.next(len(v.set.conds))
 	for i, cond := range v.set.conds {
 		if v.shed && v.set.active[i].Mode == Shadow {
 			r.Skipped = append(r.Skipped, v.set.active[i].ID)
 			continue
 		}
-		val := cond(&v.frame, v.event)
+		var val Value
+		if timed {
+			val = v.timed(i)
+		} else {
+			val = cond(&v.frame, v.event)
+		}
 		if val.Kind == KindBool && val.Num == 0 {
 			continue
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -28,18 +29,40 @@ func (e *Engine) Apply(items []*Item) {
 func (e *Engine) admitAll(w int, items []*Item) {
 	wk, sh := e.workers[w], e.shards[w]
 	wk.reset()
-	for _, it := range items {
-		if it == nil || e.owner(it.id) != w {
-			continue
-		}
-		switch it.Fate = e.admit(sh, wk, it); it.Fate {
-		case Fresh:
-			e.route(wk, &it.Event, it.id, e.byStream[it.Stream])
-		case Update:
-			e.route(wk, &it.Event, it.id^it.content, e.updates) // updates of one transaction share its id
+	wk.own = wk.own[:0]
+	for i, it := range items {
+		if it != nil && e.owner(it.id) == w {
+			wk.own = append(wk.own, int32(i))
 		}
 	}
+	for own := wk.own; len(own) > 0; {
+		n := min(len(own), together)
+		for _, i := range own[:n] {
+			if it := items[i]; it.Stream == e.transactions {
+				wk.touched += sh.originals.touch(it.id)
+			} else {
+				wk.touched += sh.ids[it.Stream].touch(it.id)
+			}
+		}
+		for _, i := range own[:n] {
+			it := items[i]
+			wk.order = int(i)
+			switch it.Fate = e.admit(sh, wk, it); it.Fate {
+			case Fresh:
+				e.route(wk, &it.Event, it.id, e.byStream[it.Stream])
+			case Update:
+				e.route(wk, &it.Event, it.id^it.content, e.updates) // updates of one transaction share its id
+			}
+		}
+		own = own[n:]
+	}
 }
+
+// together is how many keys are looked at before anything is done with them. Where
+// a key is, is mostly not in the processor's caches; of many that are asked for one
+// after the other, with nothing between that waits for the answers, it fetches some
+// ten at a time.
+const together = 32
 
 // admit tells a new event from a repeated one and remembers it.
 func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
@@ -60,8 +83,7 @@ func (e *Engine) admit(sh *shard, wk *worker, it *Item) Fate {
 	}
 	x, known := sh.originals.put(it.id, ev.ID(), dayOf(it.Seen))
 	if !known {
-		wk.packed = event.AppendPacked(wk.packed[:0], ev)
-		x.val = original{content: it.content, time: ev.Time, packed: sh.originals.keys.add(wk.packed)}
+		x.val = original{content: it.content, time: ev.Time, packed: sh.originals.keys.pack(ev)}
 		return Fresh
 	}
 	if x.val.content == it.content || sh.updates.find(&x.val, it.content) != nil {
@@ -106,19 +128,59 @@ func (e *Engine) route(wk *worker, ev *event.Event, id uint64, stores []int) {
 		key := unsafe.String(unsafe.SliceData(b[start:]), len(b)-start)
 		hash := xxh3.HashString(key)
 		dest := e.owner(hash)
-		wk.out[dest] = append(wk.out[dest], op{event: ev, id: id, store: i, hash: hash, key: key})
+		wk.out[dest] = append(wk.out[dest], op{event: ev, id: id, store: i, order: wk.order, hash: hash, key: key})
 	}
 }
 
-// insertAll enters what was routed to shard w.
+// insertAll enters what was routed to shard w, in the order of the events: mostly
+// that of their times, in which a window only has to append. One worker's after the
+// other's, half of a busy key's events would be put before others, which are moved.
 func (e *Engine) insertAll(w int) {
 	wk := e.workers[w]
+	wk.queues = wk.queues[:0]
+	defer func() { // what is routed must not keep records that are done with
+		for _, from := range e.workers {
+			clear(from.out[w])
+		}
+	}()
 	for _, from := range e.workers {
-		for i := range from.out[w] {
-			o := &from.out[w][i]
+		if len(from.out[w]) > 0 {
+			wk.queues = append(wk.queues, from.out[w])
+		}
+	}
+	for {
+		ops := wk.nextOps()
+		if len(ops) == 0 {
+			return
+		}
+		for _, o := range ops {
+			wk.touched += e.stores[o.store].shards[w].Touch(o.hash)
+		}
+		for _, o := range ops {
+			wk.touched += e.stores[o.store].shards[w].TouchRecord(o.hash)
+		}
+		for _, o := range ops {
 			e.stores[o.store].insert(w, o, wk.values)
 		}
 	}
+}
+
+// nextOps are the next of the queues, by order.
+func (wk *worker) nextOps() []*op {
+	ops := wk.ops[:0]
+	for len(wk.queues) > 0 && len(ops) < together {
+		first := 0
+		for i := range wk.queues {
+			if wk.queues[i][0].order < wk.queues[first][0].order {
+				first = i
+			}
+		}
+		ops = append(ops, &wk.queues[first][0])
+		if wk.queues[first] = wk.queues[first][1:]; len(wk.queues[first]) == 0 {
+			wk.queues = slices.Delete(wk.queues, first, first+1)
+		}
+	}
+	return ops
 }
 
 // original finds the transaction that a refund names, as it was known at the

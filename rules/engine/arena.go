@@ -1,6 +1,10 @@
 package engine
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/refundguard/refundguard/rules/event"
+)
 
 // An arena keeps byte strings in the order in which they came, in large chunks,
 // and lets the oldest chunks go.
@@ -40,6 +44,20 @@ func (a *arena) add(b []byte) ref {
 	r := ref{chunk: a.first + uint32(last), offset: uint32(len(c)), length: uint32(len(b))}
 	a.chunks[last] = append(c, b...)
 	return r
+}
+
+// pack adds an event in its packed form, which is written where it stays.
+func (a *arena) pack(ev *event.Event) ref {
+	a.room(1)
+	last := len(a.chunks) - 1
+	c := a.chunks[last]
+	free := c[len(c):]
+	packed := event.AppendPacked(free, ev)
+	if len(packed) > cap(free) { // it went elsewhere
+		return a.add(packed)
+	}
+	a.chunks[last] = c[:len(c)+len(packed)]
+	return ref{chunk: a.first + uint32(last), offset: uint32(len(c)), length: uint32(len(packed))}
 }
 
 // end is the number of the chunk that is being filled: what is in those before

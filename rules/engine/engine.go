@@ -16,6 +16,7 @@ import (
 	"hash"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -166,9 +167,13 @@ type worker struct {
 	decided  []derived           // since the last Derive
 	fill     []int
 	out      [][]op // by destination shard
+	order    int    // of what is routed: op.order
+	queues   [][]op // of what insertAll enters
+	ops      [together]*op
+	own      []int32 // items whose ids are this worker's
+	touched  uint64  // keeps what only fetches from being left out
 	scratch  []byte
 	values   []int64
-	packed   []byte
 	original event.Event
 	due      []int32
 	decision event.Decision
@@ -183,6 +188,7 @@ type op struct {
 	event *event.Event
 	id    uint64
 	store int
+	order int // of the event among those that are applied with it
 	hash  uint64
 	key   string
 }
@@ -280,4 +286,16 @@ func (e *Engine) shardBytes(w int) int64 {
 		n += s.shards[w].Bytes()
 	}
 	return n
+}
+
+// Timings gives what the rules' conditions took since the last call, as
+// rules.Evaluator.Timings does. It must not run beside Decide or Evaluate.
+func (e *Engine) Timings(each func(rule string, n int64, took time.Duration)) {
+	for _, w := range e.workers {
+		for _, v := range w.evals {
+			if v != nil {
+				v.Timings(each)
+			}
+		}
+	}
 }

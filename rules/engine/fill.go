@@ -47,10 +47,11 @@ func (e *Engine) Fill(items []*Item) {
 			sh.unmark()
 			sh.filled = map[uint64]bool{}
 		}
-		for _, it := range items {
+		for i, it := range items {
 			if it == nil || e.owner(it.id) != w {
 				continue
 			}
+			wk.order = i
 			switch it.Fate = e.known(sh, it); it.Fate {
 			case Fresh:
 				e.route(wk, &it.Event, it.id, e.fillable(wk, e.byStream[it.Stream]))

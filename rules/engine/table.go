@@ -61,6 +61,15 @@ func hotSlot(hash uint64, index int) uint64 { return hash>>34<<32 | uint64(index
 
 func tagOf(hash uint64) uint64 { return hash >> 10 << dayBits & coldTag }
 
+// touch fetches the slot that a key's search begins with.
+func (t *table[V]) touch(hash uint64) uint64 {
+	s := &t.segments[hash%tableSegments]
+	if len(s.slots) == 0 {
+		return 0
+	}
+	return s.slots[hash>>10&uint64(len(s.slots)-1)]
+}
+
 // get is the entry of a key, or nil. It is good until the next put or get.
 func (t *table[V]) get(hash uint64, key string) *entry[V] {
 	s := &t.segments[hash%tableSegments]

@@ -21,6 +21,12 @@ const (
 	CodeInvalidValue = "INVALID_VALUE"
 )
 
+// Codes are all of them, for metrics that start their series at zero.
+func Codes() []string {
+	return []string{CodeEmptyRecord, CodeTooLarge, CodeInvalidJSON, CodeInvalidUTF8, CodeTooDeep, CodeDuplicateKey,
+		CodeMissingField, CodeWrongType, CodeInvalidValue}
+}
+
 // constError is an error that costs no allocation.
 type constError string
 
