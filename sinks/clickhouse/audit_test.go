@@ -110,6 +110,10 @@ func (w *world) audit(except func(*kgo.Record) bool) {
 		topics.Decisions:   {"decisions", "raw", "decision_id"},
 		topics.Alerts:      {"alerts", "raw", "alert_id"},
 		topics.Labels:      {"labels", "raw", "(label_id, refund_id)"},
+		topics.Status:      {"statuses", "raw", "(at, refund_id, digest)"},
+		ledgerResults:      {"ledger_results", "raw", "(occurred_at, refund_id, result_id, digest)"},
+		transactions:       {"transactions", "raw", "(occurred_at, transaction_id, digest)"},
+		refunds:            {"refunds", "raw", "(occurred_at, refund_id, digest)"},
 		topics.DeadLetters: {"dead_letters", "value", "(kafka_partition, kafka_offset)"},
 	} {
 		var want []string
@@ -180,7 +184,7 @@ var viewTarget = regexp.MustCompile(`^CREATE MATERIALIZED VIEW \S+ (?:\([^)]*\) 
 // with what the view makes of its tables as they are now.
 func (w *world) auditRollups() {
 	w.t.Helper()
-	for _, view := range w.column("SELECT name FROM system.tables WHERE database = '" + w.cfg.Database + "' AND engine = 'MaterializedView'") {
+	for _, view := range w.column("SELECT name FROM system.tables WHERE database = '" + w.cfg.Database + "' AND engine = 'MaterializedView' AND name NOT LIKE 'hour_touched%'") {
 		where := " FROM system.tables WHERE database = '" + w.cfg.Database + "' AND name = '" + view + "'"
 		create, as := w.query("SELECT create_table_query"+where), w.query("SELECT as_select"+where)
 		target := "`.inner_id." + w.query("SELECT toString(uuid)"+where) + "`"
@@ -212,6 +216,9 @@ func (w *world) auditRollups() {
 // A batch that is sent again in the same bounds changes no rollup that has a
 // window; one in other bounds none that counts ids.
 func TestRollupsCountARepeatedBatchOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	w := newFakeWorld(t, server(t))
 	w.addRollups()
 	w.decisionsAlone = true // what is cut off is their commit

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	chgo "github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/shopspring/decimal"
@@ -28,11 +30,12 @@ func (t *table[T]) at(row *T) int64 { return storable(t.ms(row)) }
 // several times faster so.
 type column[T any] struct {
 	name string
-	add  func(driver.BatchColumn, []T) error
+	wire func(proto.ColumnType) writer[T]    // the fast way, by the column's type: see wire.go
+	add  func(driver.BatchColumn, []T) error // by the driver: another type, or over HTTP
 }
 
 func each[T, V any](name string, value func(*T) V) column[T] {
-	return column[T]{name, func(c driver.BatchColumn, rows []T) error {
+	return column[T]{name, write(value), func(c driver.BatchColumn, rows []T) error {
 		values := make([]V, len(rows))
 		for i := range rows {
 			values[i] = value(&rows[i])
@@ -43,7 +46,7 @@ func each[T, V any](name string, value func(*T) V) column[T] {
 
 // one is for columns of arrays and maps, where the driver is faster row by row.
 func one[T, V any](name string, value func(*T) V) column[T] {
-	return column[T]{name, func(c driver.BatchColumn, rows []T) error {
+	return column[T]{name, write(value), func(c driver.BatchColumn, rows []T) error {
 		for i := range rows {
 			if err := c.AppendRow(value(&rows[i])); err != nil {
 				return err
@@ -53,12 +56,61 @@ func one[T, V any](name string, value func(*T) V) column[T] {
 	}}
 }
 
+// mapping is for a map, whose keys are different.
+func mapping[T any](name string, pairs func(row *T, add func(key, value string))) column[T] {
+	c := one(name, func(r *T) map[string]string {
+		m := make(map[string]string)
+		pairs(r, func(key, value string) { m[key] = value })
+		return m
+	})
+	c.wire = writePairs(pairs)
+	return c
+}
+
 func moment[T any](name string, ms func(*T) int64) column[T] {
-	return each(name, func(r *T) int64 { return storable(ms(r)) })
+	c := each(name, func(r *T) int64 { return storable(ms(r)) })
+	c.wire = writeEach(typeMoment, func(r *T) int64 { return storable(ms(r)) }, (*wire).int64)
+	return c
+}
+
+// momentOrNull is a time that may be missing.
+func momentOrNull[T any](name string, ms func(*T) (at int64, ok bool)) column[T] {
+	c := each(name, func(r *T) *int64 {
+		at, ok := ms(r)
+		if !ok {
+			return nil
+		}
+		at = storable(at)
+		return &at
+	})
+	c.wire = writeNullable(typeMoment, func(r *T) (int64, bool) {
+		at, ok := ms(r)
+		return storable(at), ok
+	}, (*wire).int64)
+	return c
+}
+
+// moneyOrNull is an amount that may be missing.
+func moneyOrNull[T any](name string, amount func(*T) (m event.Money, ok bool)) column[T] {
+	c := each(name, func(r *T) *decimal.Decimal {
+		m, ok := amount(r)
+		if !ok {
+			return nil
+		}
+		d := decimal.New(int64(m), -4)
+		return &d
+	})
+	c.wire = writeNullable(typeMoney, func(r *T) (int64, bool) {
+		m, ok := amount(r)
+		return int64(m), ok
+	}, (*wire).int64)
+	return c
 }
 
 func money[T any](name string, amount func(*T) event.Money) column[T] {
-	return each(name, func(r *T) decimal.Decimal { return decimal.New(int64(amount(r)), -4) })
+	c := each(name, func(r *T) decimal.Decimal { return decimal.New(int64(amount(r)), -4) })
+	c.wire = writeEach(typeMoney, func(r *T) int64 { return int64(amount(r)) }, (*wire).int64)
+	return c
 }
 
 // storable is the nearest time that DateTime64 holds and the driver, which
@@ -71,7 +123,9 @@ func storable(ms int64) int64 {
 // target is where tables are.
 type target struct {
 	conn     driver.Conn
+	native   *native // nil: rows go over conn
 	database string
+	cluster  string // the tables are distributed over its; "": one server
 }
 
 // load is one insert: rows of one table.
@@ -113,15 +167,15 @@ func newLoad[T any](t *table[T], rows []T) load {
 		for i := range t.columns {
 			names[i] = t.columns[i].name
 		}
-		query := "INSERT INTO " + to.database + "." + t.name + " (" + strings.Join(names, ", ") + ")"
-		return fault("insert into "+t.name, t.send(ctx, to.conn, query, rows, token))
+		query := "INSERT INTO " + to.name(t.name) + " (" + strings.Join(names, ", ") + ")"
+		return fault("insert into "+t.name, t.send(ctx, to, query, rows, token))
 	}
 	return l
 }
 
 // any reports whether the table has rows of these records already.
 func (l *load) any(ctx context.Context, in target, topic string, partition int32, c span) (found bool, err error) {
-	query := "SELECT count() > 0 FROM " + in.database + "." + l.table +
+	query := "SELECT count() > 0 FROM " + in.name(l.table) +
 		" WHERE " + l.within + " AND kafka_topic = ? AND kafka_partition = ? AND kafka_offset BETWEEN ? AND ?"
 	err = in.conn.QueryRow(ctx, query, topic, partition, c.from, c.to).Scan(&found)
 	return found, fault("look for rows in "+l.table, err)
@@ -148,8 +202,9 @@ func (l *load) restore(ctx context.Context, in target, topic string, partition i
 	return nil
 }
 
-func (t *table[T]) send(ctx context.Context, conn driver.Conn, query string, rows []T, token string) error {
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{
+// settings are those of an insert.
+func (to *target) settings(token string) ch.Settings {
+	settings := ch.Settings{
 		"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": token,
 		// Repeats within a block are rare and go with the next merge; looking
 		// for them at each insert took most of the server's time.
@@ -157,8 +212,27 @@ func (t *table[T]) send(ctx context.Context, conn driver.Conn, query string, row
 		// Without it a materialized view gets a batch again that its table has
 		// dropped as a repeat, or never gets one that failed in the view.
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
-	}))
-	batch, err := conn.PrepareBatch(ctx, query)
+	}
+	if to.cluster != "" {
+		settings["distributed_foreground_insert"] = 1 // an answer means that the shards have the rows
+	}
+	return settings
+}
+
+func (t *table[T]) send(ctx context.Context, to target, query string, rows []T, token string) error {
+	columns, err := t.wired(ctx, to, rows)
+	if err != nil {
+		return err
+	}
+	if columns != nil {
+		var options []chgo.Setting
+		for key, value := range to.settings(token) {
+			options = append(options, chgo.Setting{Key: key, Value: fmt.Sprint(value), Important: true})
+		}
+		return to.native.insert(ctx, query+" VALUES", t.name, options, columns)
+	}
+	ctx = ch.Context(ctx, ch.WithSettings(to.settings(token)))
+	batch, err := to.conn.PrepareBatch(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -169,6 +243,28 @@ func (t *table[T]) send(ctx context.Context, conn driver.Conn, query string, row
 		}
 	}
 	return batch.Send()
+}
+
+// wired are the columns of rows as they can be sent the fast way; nil where they
+// can't, because of the protocol or of a column that somebody has changed.
+func (t *table[T]) wired(ctx context.Context, to target, rows []T) (proto.Input, error) {
+	if to.native == nil {
+		return nil, nil
+	}
+	types, err := to.native.typesOf(ctx, to, t.name)
+	if err != nil {
+		return nil, err
+	}
+	columns := make(proto.Input, len(t.columns))
+	for i := range t.columns {
+		c := &t.columns[i]
+		write := c.wire(types[c.name])
+		if write == nil {
+			return nil, nil
+		}
+		columns[i] = proto.InputColumn{Name: c.name, Data: &wireColumn[T]{rows, types[c.name], write}}
+	}
+	return columns, nil
 }
 
 // columnError is a value that the driver can't write into the column that the

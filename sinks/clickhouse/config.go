@@ -1,6 +1,6 @@
 // Package clickhouse copies what refundguard decides from Kafka to ClickHouse:
-// decisions, rule hits, alerts, labels, cases and dead letters, each row once. README.md says
-// what is in the tables, and why nothing is lost or doubled.
+// decisions, rule hits, alerts, labels, cases, statuses and dead letters, and what was sent: transactions,
+// refunds and the ledger's results. Each row is there once. README.md says what is in the tables, and why nothing is lost or doubled.
 package clickhouse
 
 import (
@@ -31,21 +31,28 @@ type Config struct {
 	Protocol     string      `koanf:"protocol"`
 	TLS          connect.TLS `koanf:"tls"`
 	Migrate      bool        `koanf:"migrate"` // create and change the tables at start
+	Cluster      string      `koanf:"cluster"` // of servers that have the tables; "": one server
+	Raw          bool        `koanf:"raw"`     // copy transactions and refunds as they were sent, too
 
-	Group         string        `koanf:"group"`          // Kafka consumer group
-	BatchRows     int           `koanf:"batch_rows"`     // records in one insert, at most
-	BatchBytes    int           `koanf:"batch_bytes"`    // of these records, about
-	BatchInterval time.Duration `koanf:"batch_interval"` // a record waits for others this long
-	Timeout       time.Duration `koanf:"timeout"`        // of one insert; then it is sent again
-	MaxRefused    int           `koanf:"max_refused"`    // records of a partition that may be dead-lettered in a row
+	// TTL is for how long the rows of a table are kept, by its name; 0, or none:
+	// for ever.
+	TTL map[string]time.Duration `koanf:"ttl"`
+
+	Group          string        `koanf:"group"`           // Kafka consumer group
+	BatchRows      int           `koanf:"batch_rows"`      // records in one insert, at most
+	BatchBytes     int           `koanf:"batch_bytes"`     // of these records, about
+	BatchInterval  time.Duration `koanf:"batch_interval"`  // a record waits for others this long
+	Timeout        time.Duration `koanf:"timeout"`         // of one insert; then it is sent again
+	RollupInterval time.Duration `koanf:"rollup_interval"` // between two looks for hours whose rollups are out of date
+	MaxRefused     int           `koanf:"max_refused"`     // records of a partition that may be dead-lettered in a row
 }
 
 // DefaultConfig is what is used where the configuration says nothing.
 func DefaultConfig() Config {
 	return Config{
-		Database: "refundguard", Username: "default", Protocol: Native, Migrate: true,
-		Group: "refundguard-clickhouse", BatchRows: 10_000, BatchBytes: 16 << 20,
-		BatchInterval: time.Second, Timeout: time.Minute, MaxRefused: 10,
+		Database: "refundguard", Username: "default", Protocol: Native, Migrate: true, Raw: true, TTL: map[string]time.Duration{},
+		Group: "refundguard-clickhouse", BatchRows: 50_000, BatchBytes: 32 << 20,
+		BatchInterval: time.Second, Timeout: time.Minute, RollupInterval: 10 * time.Second, MaxRefused: 10,
 	}
 }
 
@@ -68,6 +75,9 @@ func (c Config) Validate() error {
 	if !identifier.MatchString(c.Database) {
 		fault("database: %q is not a name of letters, digits and _", c.Database)
 	}
+	if c.Cluster != "" && !identifier.MatchString(c.Cluster) {
+		fault("cluster: %q is not a name of letters, digits and _", c.Cluster)
+	}
 	if c.Username == "" {
 		fault("username: is empty; leave it out for %q", DefaultConfig().Username)
 	}
@@ -78,11 +88,12 @@ func (c Config) Validate() error {
 		fault("group: is empty; leave it out for %q", DefaultConfig().Group)
 	}
 	faults = append(faults, c.TLS.Faults()...)
+	faults = append(faults, ttlFaults(c.TTL)...)
 	for _, number := range []struct {
 		key          string
 		is, from, to int
 	}{
-		{"batch_rows", c.BatchRows, 1, 50_000},
+		{"batch_rows", c.BatchRows, 1, 200_000},
 		{"batch_bytes", c.BatchBytes, 64 << 10, 256 << 20},
 		{"max_refused", c.MaxRefused, 0, 1_000_000},
 	} {
@@ -96,12 +107,21 @@ func (c Config) Validate() error {
 	}{
 		{"batch_interval", c.BatchInterval, time.Millisecond, time.Minute},
 		{"timeout", c.Timeout, time.Second, time.Hour},
+		{"rollup_interval", c.RollupInterval, time.Second, time.Hour},
 	} {
 		if span.is < span.from || span.is > span.to {
 			fault("%s: %v is not from %v to %v", span.key, span.is, span.from, span.to)
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// checkedOptions are options of a configuration that is right.
+func (c Config) checkedOptions() (*ch.Options, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c.options()
 }
 
 // options are the driver's. It reads the files that c names.
@@ -115,12 +135,16 @@ func (c Config) options() (*ch.Options, error) {
 	if c.Protocol == HTTP {
 		protocol = ch.HTTP
 	}
+	// With async_insert, the default of late, an answer would not mean that rows
+	// are stored, nor would tokens be looked at.
+	settings := ch.Settings{"async_insert": 0, "insert_deduplicate": 1}
+	if c.Cluster != "" {
+		settings["distributed_foreground_insert"] = 1 // the same, of the shards
+	}
 	return &ch.Options{
 		Protocol: protocol, Addr: c.Addr, TLS: config,
-		Auth: ch.Auth{Database: c.Database, Username: c.Username, Password: password},
-		// With async_insert, the default of late, an answer would not mean
-		// that rows are stored, nor would tokens be looked at.
-		Settings:     ch.Settings{"async_insert": 0, "insert_deduplicate": 1},
+		Auth:         ch.Auth{Database: c.Database, Username: c.Username, Password: password},
+		Settings:     settings,
 		Compression:  &ch.Compression{Method: ch.CompressionLZ4},
 		DialTimeout:  5 * time.Second,
 		ReadTimeout:  c.Timeout,

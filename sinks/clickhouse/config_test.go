@@ -20,7 +20,7 @@ func TestValidateReportsAllFaultsUnderTheirKeys(t *testing.T) {
 	bad := clickhouse.Config{
 		Addr: []string{"http://x:8123", "a:1,b:2", "host", ":9000", "h:0"}, Database: "a-b", Protocol: "grpc",
 		TLS:       connect.TLS{CertFile: "c", ServerName: "s"},
-		BatchRows: 50_001, BatchBytes: 1, BatchInterval: time.Hour, Timeout: 1, MaxRefused: -1,
+		BatchRows: 200_001, BatchBytes: 1, BatchInterval: time.Hour, Timeout: 1, MaxRefused: -1,
 	}
 	err := bad.Validate()
 	if err == nil {

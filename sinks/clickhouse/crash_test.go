@@ -15,8 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
 // crashAfter makes the sink that runs now die, as far as Kafka can see: after
@@ -77,6 +75,9 @@ func (w *world) crashAtTransaction(n int) (died <-chan struct{}, revive func()) 
 // be, rows that were written are not written again. What proves it are raw
 // rows: FINAL would hide repeats.
 func TestCrashesDoubleNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	w := newFakeWorld(t, server(t))
 	for crash := range 12 {
 		w.cfg.BatchRows = []int{7, 10_000, 50, 1, 300}[crash%5]
@@ -99,17 +100,7 @@ func TestCrashesDoubleNothing(t *testing.T) {
 }
 
 func TestServerThatIsKilledLosesAndDoublesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("restarts a server")
-	}
-	server(t) // skips where there is none
-	cfg := local.Config{Dir: t.TempDir()}
-	engine, err := local.Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Password = engine.Password()
-	cfg.Port, cfg.HTTPPort = engine.Ports()
+	engine, again := restartable(t)
 	w := newWorld(t, engine)
 	w.cfg.BatchRows = 20
 	s, _ := w.start()
@@ -122,9 +113,7 @@ func TestServerThatIsKilledLosesAndDoublesNothing(t *testing.T) {
 		if err := s.Ready(); err != nil && !strings.Contains(err.Error(), "unreachable") {
 			t.Errorf("Ready: %v", err)
 		}
-		if engine, err = local.Start(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
+		engine = again()
 	}
 	defer engine.Close()
 	w.drain(s)
@@ -135,12 +124,15 @@ func TestServerThatIsKilledLosesAndDoublesNothing(t *testing.T) {
 // A server that is killed in the middle of an insert may know its token and not
 // have its rows. Here they are deleted; the token stays.
 func TestRowsThatTheServerOnlySeemsToHave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	w := newFakeWorld(t, server(t))
 	w.step = 86_400_000 / 4 // two months
 	w.cfg.BatchInterval = 2 * time.Second
 	w.produceDecisions(200)
-	_, revive := w.crashAfter(10, false)
-	s, stop := w.start() // nine partitions announce a batch each, and no more gets through
+	_, revive := w.crashAfter(22, false)
+	s, stop := w.start() // 21 partitions announce a batch each, and no more gets through
 	w.wait("the rows", func() bool { n, err := s.Counts(context.Background()); return err == nil && n["decisions"] == 200 })
 	stop()
 	revive()
@@ -256,6 +248,9 @@ func TestLogThatWasCutIsReadAnew(t *testing.T) {
 
 // An operator moves the group: no mark of ours, so no batch is under way.
 func TestGroupThatWasMovedByHand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, metadata := range []string{"", "moved by hand", `{"to":7}`, `{"topic_id":7}`, "[]"} {
 		w := newWorld(t, server(t))
 		w.cfg.Database = fmt.Sprintf("%s_%d", w.cfg.Database, len(metadata))

@@ -2,7 +2,9 @@ package clickhouse
 
 import (
 	"errors"
+	"regexp"
 	"slices"
+	"strings"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 
@@ -107,16 +109,47 @@ func aboutRows(err error) bool {
 func explain(err error) error {
 	code, _ := serverCode(err)
 	switch code {
-	case codeUnknownDatabase, codeUnknownTable, codeNoSuchColumn, codeTypeMismatch:
+	case codeUnknownDatabase:
+		return advise(err, "there is no such database: run `refundguard migrate`, or set clickhouse.migrate; or is clickhouse.database right?")
+	case codeUnknownTable, codeNoSuchColumn, codeTypeMismatch:
 		return advise(err, "the tables are missing or not refundguard's: run `refundguard migrate`, or set clickhouse.migrate")
 	case codeAuthentication, codeUnknownUser, codeWrongPassword:
 		return advise(err, "check clickhouse.username and its password")
-	case codeAccessDenied, codeReadonly:
+	case codeAccessDenied:
+		if grant := missingGrant(err); grant != "" {
+			return advise(err, "run "+grant)
+		}
 		return advise(err, "grant this to clickhouse.username")
+	case codeReadonly:
+		return advise(err, "clickhouse.username is read-only: "+readonlyAdvice)
 	case codeNoSpace, codeCannotWrite:
 		return advise(err, "the server has no space left: free some; what waits is written then")
 	}
 	return err
+}
+
+// readonlyAdvice is for a user whose profile has readonly set: no grant helps.
+const readonlyAdvice = "name another one, or give it a profile without readonly"
+
+var lackedGrant = regexp.MustCompile(`(\S+): Not enough privileges\..*? have the grant (.+? ON [^\s,;)]+)`)
+var columnsOfGrant = regexp.MustCompile(`\([^)]*\)`)
+
+// missingGrant is the statement that gives what the server says is lacking; of
+// a whole table, where it names columns.
+func missingGrant(err error) string {
+	m := lackedGrant.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
+	}
+	return "GRANT " + strings.TrimSuffix(columnsOfGrant.ReplaceAllString(m[2], ""), ".") + " TO " + quoteName(strings.Trim(m[1], "`"))
+}
+
+// quoteName is a name as a statement may have it.
+func quoteName(name string) string {
+	if identifier.MatchString(name) {
+		return name
+	}
+	return "`" + strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name) + "`"
 }
 
 // advise adds what an operator can do.

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +19,7 @@ type metrics struct {
 	seconds    *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string) float64) *metrics {
+func newMetrics(reg prometheus.Registerer, topics []string, lag func(topic string) float64) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
 		rows: f.NewCounterVec(prometheus.CounterOpts{
@@ -54,7 +55,7 @@ func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string)
 	for _, reason := range sinks.Reasons() {
 		m.retries.WithLabelValues(string(reason))
 	}
-	for _, topic := range topics.names() {
+	for _, topic := range topics {
 		m.batches.WithLabelValues(topic)
 		m.unreadable.WithLabelValues(topic)
 		m.refused.WithLabelValues(topic)
@@ -71,4 +72,14 @@ func newMetrics(reg prometheus.Registerer, topics Topics, lag func(topic string)
 func (m *metrics) stored(topic string, took time.Duration) {
 	m.batches.WithLabelValues(topic).Inc()
 	m.seconds.WithLabelValues(topic).Observe(took.Seconds())
+}
+
+// retried counts a failure, and says how long ClickHouse wants to be left alone.
+func (m *metrics) retried(err error) (after time.Duration) {
+	why := sinks.Other
+	if e := new(sinks.Error); errors.As(err, &e) {
+		why, after = e.Reason, e.After
+	}
+	m.retries.WithLabelValues(string(why)).Inc()
+	return after
 }

@@ -1,7 +1,6 @@
 package clickhouse_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/refundguard/refundguard/sinks"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
-	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
 // produceAll writes decisions, alerts and dead letters.
@@ -111,11 +109,17 @@ func TestOutages(t *testing.T) {
 			}
 		},
 		"network errors at random": func(w *world, d *door, s *clickhouse.Sink) {
-			d.harm.Store(40)
+			d.harm.Store(120) // of a thousand chunks, of which an insert has few
 			for range 40 {
 				w.produceAll(20)
 			}
-			w.wait("broken connections", func() bool { return d.cuts.Load() >= 20 })
+			w.wait("broken connections", func() bool {
+				enough := d.cuts.Load() >= 20
+				if !enough {
+					w.produceAll(5) // what is sent breaks, and what is stored already isn't sent
+				}
+				return enough
+			})
 			d.harm.Store(0)
 		},
 		"server errors at random": serverErrors,
@@ -130,7 +134,7 @@ func TestOutages(t *testing.T) {
 			if testing.Short() && name != "broken in the middle of an insert" {
 				t.Skip("takes seconds")
 			}
-			w := newWorld(t, server(t))
+			w := newWorld(t, ownServer(t))
 			w.addRollups()
 			direct := w.cfg.Addr
 			d := newDoor(t, direct[0])
@@ -211,17 +215,7 @@ func TestNoSpaceIsSaid(t *testing.T) {
 }
 
 func TestServerThatIsKilledInTheMiddleOfAnInsert(t *testing.T) {
-	if testing.Short() {
-		t.Skip("restarts a server")
-	}
-	server(t) // skips where there is none
-	cfg := local.Config{Dir: t.TempDir()}
-	engine, err := local.Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Password = engine.Password()
-	cfg.Port, cfg.HTTPPort = engine.Ports()
+	engine, again := restartable(t)
 	w := newWorld(t, engine)
 	w.addRollups()
 	d := newDoor(t, engine.Addr())
@@ -237,9 +231,7 @@ func TestServerThatIsKilledInTheMiddleOfAnInsert(t *testing.T) {
 		w.wait("the middle", func() bool { w.produceAll(50); return killed.Load() })
 		w.produceAll(50)
 		w.wait("Ready to say so", func() bool { return s.Ready() != nil })
-		if engine, err = local.Start(context.Background(), cfg); err != nil {
-			t.Fatal(err)
-		}
+		engine = again()
 	}
 	defer engine.Close()
 	w.drain(s)

@@ -19,7 +19,7 @@ type partition struct {
 	client  *kgo.Client
 	topic   string
 	id      int32
-	kind    kind
+	reader  *reader
 	topicID string
 
 	next      kgo.EpochOffset  // first record that may not be stored; offset -1: whatever comes first

@@ -103,6 +103,9 @@ func (w *world) auditAround(table string) {
 // A record that a table won't take is found among the others, which are stored
 // once, in tables and rollups; it is one dead letter, and the sink goes on.
 func TestPoisonIsIsolated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for name, alter := range refusals {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, server(t))

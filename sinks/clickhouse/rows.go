@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
+	"github.com/refundguard/refundguard/sinks/privacy"
 )
 
 // rows is what a batch of records comes to, by table.
@@ -19,8 +20,12 @@ type rows struct {
 	alerts      []alertRow
 	labels      []labelRow
 	cases       []caseRow
+	statuses    []statusRow
 	deadLetters []deadLetterRow
 	unreadable  []unreadableRow
+
+	stream *event.Stream // of inputs
+	inputs []inputRow
 }
 
 // kind says what a topic's records are.
@@ -31,8 +36,19 @@ const (
 	alertRecords
 	labelRecords
 	caseRecords
+	statusRecords
 	deadLetterRecords
+	inputRecords
 )
+
+// reader makes rows of the records of one topic. One goroutine at a time may
+// use it.
+type reader struct {
+	kind    kind
+	stream  *event.Stream // of inputRecords
+	decoder *event.Decoder
+	privacy *privacy.Pseudonymizer // nil: rows say what records say
+}
 
 // An insert writes one part per month, and ClickHouse refuses more than 100.
 // Times are the senders', so that records may be of any number of months.
@@ -40,14 +56,15 @@ const maxMonths = 50
 
 // read makes rows of the first n of the records, which are all but where they
 // are of too many months. One that can't be read is a row too.
-func read(k kind, records []*kgo.Record, most int) (r *rows, n int) {
+func (rd *reader) read(records []*kgo.Record, most int) (r *rows, n int) {
 	r = &rows{}
 	months := make(map[int]bool)
 	for n, rec := range records {
-		at, err := r.add(k, rec)
+		shaped := rd.privacy.Record(rec, carried[rd.kind]...)
+		at, err := r.add(rd, rec, shaped)
 		if err != nil {
 			at = rec.Timestamp.UnixMilli()
-			r.unreadable = append(r.unreadable, unreadableRow{err, rec})
+			r.unreadable = append(r.unreadable, unreadableRow{err, shaped})
 		}
 		months[month(at)] = true
 		if len(months) == most {
@@ -63,9 +80,10 @@ func month(ms int64) int {
 	return at.Year()*12 + int(at.Month())
 }
 
-// add returns the time that the record's rows count in.
-func (r *rows) add(k kind, rec *kgo.Record) (at int64, err error) {
-	switch k {
+// add returns the time that the record's rows count in. They are made of rec, which
+// is what was sent, shaped.
+func (r *rows) add(rd *reader, sent, rec *kgo.Record) (at int64, err error) {
+	switch rd.kind {
 	case decisionRecords:
 		d, err := event.ParseDecision(rec.Value)
 		if err != nil {
@@ -92,6 +110,15 @@ func (r *rows) add(k kind, rec *kgo.Record) (at int64, err error) {
 		return l.At, nil
 	case caseRecords:
 		return r.addCase(rec)
+	case statusRecords:
+		s, err := event.ParseStatus(rec.Value)
+		if err != nil {
+			return 0, err
+		}
+		r.statuses = append(r.statuses, statusRow{s, rec})
+		return s.At, nil
+	case inputRecords:
+		return r.addInput(rd, sent, rec)
 	}
 	headers := make([]event.Header, len(rec.Headers))
 	for i, h := range rec.Headers {
@@ -129,17 +156,12 @@ func (r *rows) addCase(rec *kgo.Record) (at int64, err error) {
 func (r *rows) loads() []load {
 	all := []load{
 		newLoad(unreadable(), r.unreadable), newLoad(deadLetters(), r.deadLetters), newLoad(alerts(), r.alerts), newLoad(labels(), r.labels),
-		newLoad(hits(), r.hits), newLoad(decisions(), r.decisions), newLoad(cases(), r.cases),
+		newLoad(hits(), r.hits), newLoad(decisions(), r.decisions), newLoad(cases(), r.cases), newLoad(statuses(), r.statuses),
+	}
+	if len(r.inputs) > 0 {
+		all = append(all, newLoad(input(r.stream), r.inputs))
 	}
 	return slices.DeleteFunc(all, func(l load) bool { return l.rows == 0 })
-}
-
-func features(fs []event.Feature) map[string]string {
-	m := make(map[string]string, len(fs))
-	for i := range fs {
-		m[fs[i].Name] = featureText(&fs[i])
-	}
-	return m
 }
 
 func featureText(f *event.Feature) string {

@@ -40,14 +40,30 @@ func FuzzRows(f *testing.F) {
 	d := event.Decision{DecisionID: "d", RefundID: "r", Outcome: event.Review, Hits: []event.Hit{{Rule: "x", Mode: "live"}}, OccurredAt: 1}
 	f.Add(uint8(1), d.Append(nil), "k", "v", int64(0))
 	f.Add(uint8(2), (&event.Alert{AlertID: "a", Rule: "x", Severity: "high", At: 1}).Append(nil), "k", "v", int64(-1<<62))
-	f.Add(uint8(5), []byte("x"), event.HeaderCode, "TOO_LARGE", int64(1<<62))
+	f.Add(uint8(6), []byte("x"), event.HeaderCode, "TOO_LARGE", int64(1<<62))
 	f.Add(uint8(1), []byte(`{"decision_id":"d","refund_id":"r","outcome":"reject","occurred_at":"9999-12-31T23:59:59Z","amount":"-99999999999999.9999"}`), "", "", int64(5))
 	f.Add(uint8(3), (&event.Label{LabelID: "a", RefundID: "r", Label: "fraud", Source: "analyst", At: 1, Weight: 10}).Append(nil), "k", "v", int64(1))
 	f.Add(uint8(4), []byte("{}"), event.HeaderCase, string((&event.CaseSummary{RefundID: "r", State: "in_review", ChangedAt: 1, DueAt: 1, Satisfied: event.No}).Append(nil)), int64(1))
 	f.Add(uint8(4), []byte("{}"), event.HeaderCase, "{", int64(1))
 	f.Add(uint8(4), []byte{}, "k", "v", int64(1)) // ends a case
+	f.Add(uint8(5), (&event.Status{RefundID: "r", Status: "approved", ETA: 1, At: 1}).Append(nil), "k", "v", int64(1))
+	f.Add(uint8(9), []byte(`{"refund_id":"r","amount":"99999999999999.9999","currency":"EUR","occurred_at":"9999-12-31T23:59:59Z","mfa":true,"coupon":7}`), "k", "v", int64(1))
+	f.Add(uint8(8), []byte(`{"transaction_id":"t","amount":1,"currency":"EUR","occurred_at":-1}`), "k", "v", int64(1))
+	f.Add(uint8(7), []byte(`{"result_id":"l","refund_id":"r","status":"failed","occurred_at":1,"amount":2}`), "k", "v", int64(1))
+	f.Add(uint8(7), []byte(`{"result_id":`), "k", "v", int64(1))
+	var readers []*reader
+	for k := decisionRecords; k < inputRecords; k++ {
+		readers = append(readers, &reader{kind: k})
+	}
+	schema := event.Builtin()
+	if err := schema.Extend(map[string]event.StreamConfig{"refunds": {Fields: map[string]event.FieldConfig{"coupon": {Type: "int"}}}}); err != nil {
+		f.Fatal(err)
+	}
+	for _, stream := range inputs(schema, true) {
+		readers = append(readers, &reader{inputRecords, stream, event.NewDecoder(stream, event.Limits{}), nil})
+	}
 	f.Fuzz(func(t *testing.T, which uint8, value []byte, key, header string, at int64) {
-		k := kind((which+4)%5) + decisionRecords
+		rd := readers[(int(which)+len(readers)-1)%len(readers)]
 		records := make([]*kgo.Record, 0, 120)
 		for i := range cap(records) { // of any months
 			r := &kgo.Record{Key: []byte(key), Value: value, Timestamp: time.Unix(0, at).AddDate(0, i, 0), Headers: []kgo.RecordHeader{
@@ -56,8 +72,8 @@ func FuzzRows(f *testing.F) {
 			records = append(records, r)
 		}
 		for len(records) > 0 {
-			r, took := read(k, records, maxMonths)
-			if n := len(r.decisions) + len(r.alerts) + len(r.labels) + len(r.cases) + len(r.deadLetters) + len(r.unreadable); n != took && (k != caseRecords || n > 0) || took < min(maxMonths, len(records)) {
+			r, took := rd.read(records, maxMonths)
+			if n := len(r.decisions) + len(r.alerts) + len(r.labels) + len(r.cases) + len(r.statuses) + len(r.deadLetters) + len(r.inputs) + len(r.unreadable); n != took && (rd.kind != caseRecords && rd.kind != inputRecords || n > 0) || took < min(maxMonths, len(records)) {
 				t.Fatalf("%d rows of %d records of %d", n, took, len(records))
 			}
 			fill(t, decisions(), r.decisions)
@@ -65,7 +81,11 @@ func FuzzRows(f *testing.F) {
 			fill(t, alerts(), r.alerts)
 			fill(t, labels(), r.labels)
 			fill(t, cases(), r.cases)
+			fill(t, statuses(), r.statuses)
 			fill(t, deadLetters(), r.deadLetters)
+			if len(r.inputs) > 0 {
+				fill(t, input(r.stream), r.inputs)
+			}
 			fill(t, unreadable(), r.unreadable)
 			records = records[took:]
 		}

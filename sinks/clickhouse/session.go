@@ -48,7 +48,7 @@ func (s *Sink) consume(ctx context.Context) error {
 	ses.mu.Lock() // the callbacks need the client, too
 	client, err := kgo.NewClient(append(s.options[:len(s.options):len(s.options)],
 		kgo.ConsumerGroup(s.cfg.Group),
-		kgo.ConsumeTopics(s.topics.names()...),
+		kgo.ConsumeTopics(append(s.topics.names(), topicsOf(s.inputs)...)...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Without control records a partition that ends with one would never
@@ -216,7 +216,7 @@ func (ses *session) start(at place, m mark, next kgo.EpochOffset, announced int6
 	ctx, cancel := context.WithCancelCause(ses.ctx)
 	p := &partition{
 		sink: ses.sink, client: ses.client, topic: at.topic, id: at.partition,
-		kind: ses.sink.topics.kind(at.topic), topicID: m.TopicID,
+		reader: ses.sink.reader(at.topic), topicID: m.TopicID,
 		next: next, announced: announced, taken: m.Taken, refused: max(0, m.Refused),
 		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}),
 	}

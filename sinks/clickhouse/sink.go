@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,19 +16,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks"
+	"github.com/refundguard/refundguard/sinks/privacy"
 )
 
 // maxInserts is how many batches are encoded and sent at a time.
 const maxInserts = 4
 
-// Topics are the names of the topics that are copied.
+// Topics are the names of the topics that are copied, but for those of streams.
 type Topics struct {
-	Decisions, Alerts, Labels, Cases, DeadLetters string
+	Decisions, Alerts, Labels, Cases, Status, DeadLetters string
 }
 
 func (t Topics) names() []string {
-	return []string{t.Decisions, t.Alerts, t.Labels, t.Cases, t.DeadLetters}
+	return []string{t.Decisions, t.Alerts, t.Labels, t.Cases, t.Status, t.DeadLetters}
 }
 
 func (t Topics) kind(topic string) kind {
@@ -40,6 +43,8 @@ func (t Topics) kind(topic string) kind {
 		return labelRecords
 	case t.Cases:
 		return caseRecords
+	case t.Status:
+		return statusRecords
 	}
 	return deadLetterRecords
 }
@@ -48,19 +53,26 @@ func (t Topics) kind(topic string) kind {
 type Deps struct {
 	Options    []kgo.Opt // of every Kafka client: brokers, TLS, SASL, hooks
 	Topics     Topics
-	Logger     *slog.Logger          // nil: silent
-	Registerer prometheus.Registerer // nil: metrics are not exported
+	Schema     *event.Schema          // of the streams that are copied as they were sent; nil: the built-in one
+	Limits     event.Limits           // of their records, as the service has them
+	Logger     *slog.Logger           // nil: silent
+	Registerer prometheus.Registerer  // nil: metrics are not exported
+	Privacy    *privacy.Pseudonymizer // nil: rows say what records say
 }
 
 // Sink copies topics to ClickHouse. Any number of them may share the group.
 type Sink struct {
 	cfg     Config
 	topics  Topics
+	inputs  []*event.Stream
+	limits  event.Limits
 	options []kgo.Opt
 	log     *slog.Logger
+	privacy *privacy.Pseudonymizer
 	metrics *metrics
 	opts    *ch.Options
 	conn    driver.Conn
+	native  *native
 	slots   chan struct{} // one per insert under way
 	trouble troubles
 	session atomic.Pointer[session] // the present or last one
@@ -76,10 +88,15 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Schema == nil {
+		deps.Schema = event.Builtin()
+	}
+	streams := inputs(deps.Schema, cfg.Raw)
+	names := append(deps.Topics.names(), topicsOf(streams)...)
 	seen := make(map[string]bool)
-	for _, topic := range deps.Topics.names() {
+	for _, topic := range names {
 		if topic == "" || seen[topic] {
-			return nil, fmt.Errorf("topics: %q must be %d different names", deps.Topics.names(), len(deps.Topics.names()))
+			return nil, fmt.Errorf("topics: %q must be %d different names", names, len(names))
 		}
 		seen[topic] = true
 	}
@@ -95,14 +112,14 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		return nil, fmt.Errorf("options of the ClickHouse client: %w", err)
 	}
 	s := &Sink{
-		cfg: cfg, topics: deps.Topics, options: deps.Options, log: deps.Logger,
-		opts: opts, conn: conn, slots: make(chan struct{}, maxInserts),
+		cfg: cfg, topics: deps.Topics, inputs: streams, limits: deps.Limits, options: deps.Options, log: deps.Logger, privacy: deps.Privacy,
+		opts: opts, conn: conn, native: newNative(opts), slots: make(chan struct{}, maxInserts),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.trouble.begin("clickhouse", errors.New("not reached yet"))
-	s.metrics = newMetrics(deps.Registerer, deps.Topics, func(topic string) float64 {
+	s.metrics = newMetrics(deps.Registerer, names, func(topic string) float64 {
 		if ses := s.session.Load(); ses != nil {
 			return float64(ses.lag(topic))
 		}
@@ -111,8 +128,27 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	return s, nil
 }
 
+// reader is that of a topic.
+func (s *Sink) reader(topic string) *reader {
+	for _, stream := range s.inputs {
+		if stream.Topic == topic {
+			return &reader{inputRecords, stream, event.NewDecoder(stream, s.limits), s.privacy}
+		}
+	}
+	return &reader{kind: s.topics.kind(topic), privacy: s.privacy}
+}
+
+func (s *Sink) target() target {
+	return target{s.conn, s.native, s.cfg.Database, s.cfg.Cluster}
+}
+
 // Close gives the connections up. Run has returned by then.
-func (s *Sink) Close() error { return s.conn.Close() }
+func (s *Sink) Close() error {
+	if s.native != nil {
+		s.native.close()
+	}
+	return s.conn.Close()
+}
 
 // Run copies until ctx ends, and returns nil then. Whatever fails meanwhile is
 // tried again; Ready says what. Within 10 s after ctx has ended it has stopped,
@@ -121,6 +157,9 @@ func (s *Sink) Run(ctx context.Context) error {
 	if err := s.persist(ctx, "clickhouse", s.prepare); err != nil {
 		return nil
 	}
+	var rollups sync.WaitGroup
+	defer rollups.Wait()
+	rollups.Go(func() { s.keepRollups(ctx) })
 	backoff := sinks.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second}
 	for {
 		started := time.Now()
@@ -143,9 +182,12 @@ func (s *Sink) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	if !s.cfg.Migrate {
-		return s.Ping(ctx)
+		if err := writable(s.conn.QueryRow(ctx, asksWhetherReadonly), s.cfg.Username); err != nil {
+			return err
+		}
+		return currentSchema(ctx, s.conn, s.cfg.Database)
 	}
-	applied, err := migrate(ctx, s.opts)
+	applied, err := migrate(ctx, s.cfg, s.opts)
 	if len(applied) > 0 {
 		s.log.Info("ClickHouse tables made or changed", "database", s.cfg.Database, "migrations", applied)
 	}

@@ -29,7 +29,8 @@ func TestCopiesWhatIsCommittedAndNothingElse(t *testing.T) {
 			w.transaction(kgo.TryAbort, alert(3), deadLetter(2))
 			w.drain(s)
 			w.expectDecisions(250)
-			want := map[string]uint64{"decisions": 250, "hits": 500, "alerts": 3, "labels": 250, "cases": 250, "dead_letters": 2, "unreadable": 0}
+			want := map[string]uint64{"decisions": 250, "hits": 500, "alerts": 3, "labels": 250, "cases": 250, "dead_letters": 2, "unreadable": 0,
+				"statuses": 250, "ledger_results": 250, "transactions": 250, "refunds": 250}
 			w.exec("OPTIMIZE TABLE cases FINAL") // of which there were two records each
 			w.expect(want)
 			counts, err := s.Counts(context.Background())
@@ -152,7 +153,7 @@ func TestTopicsMayComeLater(t *testing.T) {
 	}
 	s, _ := w.start()
 	w.wait("ClickHouse to be reached", func() bool { _, err := s.Counts(context.Background()); return err == nil })
-	for _, topic := range []string{topics.Decisions, topics.Labels, topics.Cases} {
+	for _, topic := range topicNames() {
 		if err := w.fake.CreateTopic(topic, 2, nil); err != nil {
 			t.Fatal(err)
 		}

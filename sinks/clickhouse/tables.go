@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"github.com/shopspring/decimal"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/event"
@@ -17,11 +16,13 @@ const (
 	unreadableTable  = "unreadable"
 	labelsTable      = "labels"
 	casesTable       = "cases"
+	statusesTable    = "statuses"
 )
 
 // tableNames lists them all.
 func tableNames() []string {
-	return []string{decisionsTable, hitsTable, alertsTable, deadLettersTable, labelsTable, casesTable, unreadableTable}
+	return []string{decisionsTable, hitsTable, alertsTable, deadLettersTable, labelsTable, casesTable, statusesTable,
+		ledgerResultsTable, transactionsTable, refundsTable, unreadableTable}
 }
 
 type decisionRow struct {
@@ -49,6 +50,11 @@ type caseRow struct {
 	*event.CaseSummary
 	rec *kgo.Record
 	raw []byte
+}
+
+type statusRow struct {
+	*event.Status
+	rec *kgo.Record
 }
 
 type deadLetterRow struct {
@@ -101,19 +107,18 @@ func decisions() *table[decisionRow] {
 			return rules
 		}),
 		one("skipped_rules", func(r *row) []string { return r.Skipped }),
-		one("features", func(r *row) map[string]string { return features(r.Features) }),
+		mapping("features", func(r *row, add func(name, value string)) {
+			for i := range r.Features {
+				add(r.Features[i].Name, featureText(&r.Features[i]))
+			}
+		}),
 		one("warming", func(r *row) []string { return r.Warming }),
 		each("degraded", func(r *row) bool { return r.Degraded }),
 		each("holdout", func(r *row) bool { return r.Holdout }),
 		one("controls", func(r *row) []string { return r.Controls }),
-		each("original_amount", func(r *row) *decimal.Decimal { return orNull(original(r).Amount) }),
+		moneyOrNull("original_amount", func(r *row) (event.Money, bool) { return original(r).Amount, original(r).Amount != 0 }),
 		each("original_currency", func(r *row) string { return original(r).Currency.String() }),
-		each("original_occurred_at", func(r *row) *int64 {
-			if r.Original == nil {
-				return nil
-			}
-			return timeOrNull(r.Original.OccurredAt)
-		}),
+		momentOrNull("original_occurred_at", func(r *row) (int64, bool) { return original(r).OccurredAt, r.Original != nil }),
 		each("original_instrument_id", func(r *row) string { return original(r).InstrumentID }),
 		each("ruleset", func(r *row) string { return r.Ruleset }),
 		moment("occurred_at", func(r *row) int64 { return r.OccurredAt }),
@@ -122,7 +127,7 @@ func decisions() *table[decisionRow] {
 		each("source_topic", func(r *row) string { return r.Source.Topic }),
 		each("source_partition", func(r *row) int32 { return r.Source.Partition }),
 		each("source_offset", func(r *row) int64 { return r.Source.Offset }),
-		each("raw", func(r *row) string { return string(r.rec.Value) }),
+		each("raw", func(r *row) []byte { return r.rec.Value }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
@@ -164,11 +169,11 @@ func alerts() *table[alertRow] {
 		each("device_id", func(r *row) string { return r.DeviceID }),
 		each("instrument_id", func(r *row) string { return r.InstrumentID }),
 		each("outcome", func(r *row) string { return r.Outcome }),
-		each("amount", func(r *row) *decimal.Decimal { return orNull(r.Amount) }),
+		moneyOrNull("amount", func(r *row) (event.Money, bool) { return r.Amount, r.Amount != 0 }),
 		each("currency", func(r *row) string { return r.Currency.String() }),
 		each("message", func(r *row) string { return r.Message }),
 		moment("at", func(r *row) int64 { return r.At }),
-		each("raw", func(r *row) string { return string(r.rec.Value) }),
+		each("raw", func(r *row) []byte { return r.rec.Value }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
@@ -185,20 +190,12 @@ func labels() *table[labelRow] {
 		each("reason", func(r *row) string { return r.Reason }),
 		each("note", func(r *row) string { return r.Note }),
 		moment("at", func(r *row) int64 { return r.At }),
-		each("raw", func(r *row) string { return string(r.rec.Value) }),
+		each("raw", func(r *row) []byte { return r.rec.Value }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
 func cases() *table[caseRow] {
 	type row = caseRow
-	ifAny := func(ms func(*row) int64) func(*row) *int64 {
-		return func(r *row) *int64 {
-			if ms(r) == 0 {
-				return nil
-			}
-			return timeOrNull(ms(r))
-		}
-	}
 	return &table[row]{casesTable, "occurred_at", func(r *row) int64 { return r.OccurredAt }, origin([]column[row]{
 		each("refund_id", func(r *row) string { return r.RefundID }),
 		each("transaction_id", func(r *row) string { return r.TransactionID }),
@@ -226,10 +223,25 @@ func cases() *table[caseRow] {
 		moment("received_at", func(r *row) int64 { return r.ReceivedAt }),
 		moment("opened_at", func(r *row) int64 { return r.OpenedAt }),
 		moment("since", func(r *row) int64 { return r.Since }),
-		each("due_at", ifAny(func(r *row) int64 { return r.DueAt })),
-		each("executed_at", ifAny(func(r *row) int64 { return r.ExecutedAt })),
+		momentOrNull("due_at", func(r *row) (int64, bool) { return r.DueAt, r.DueAt != 0 }),
+		momentOrNull("executed_at", func(r *row) (int64, bool) { return r.ExecutedAt, r.ExecutedAt != 0 }),
 		moment("changed_at", func(r *row) int64 { return r.ChangedAt }),
-		each("raw", func(r *row) string { return string(r.raw) }),
+		each("raw", func(r *row) []byte { return r.raw }),
+	}, func(r *row) *kgo.Record { return r.rec })}
+}
+
+func statuses() *table[statusRow] {
+	type row = statusRow
+	return &table[row]{statusesTable, "at", func(r *row) int64 { return r.At }, origin([]column[row]{
+		each("refund_id", func(r *row) string { return r.RefundID }),
+		each("customer_id", func(r *row) string { return r.CustomerID }),
+		each("status", func(r *row) string { return r.Status.Status }),
+		each("reason", func(r *row) string { return r.Reason }),
+		each("customer_message", func(r *row) string { return r.CustomerMessage }),
+		each("customer_next", func(r *row) string { return r.CustomerNext }),
+		momentOrNull("eta", func(r *row) (int64, bool) { return r.ETA, r.ETA != 0 }),
+		moment("at", func(r *row) int64 { return r.At }),
+		each("raw", func(r *row) []byte { return r.rec.Value }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
 
@@ -244,8 +256,8 @@ func deadLetters() *table[deadLetterRow] {
 		each("source_offset", func(r *row) int64 { return r.Offset }),
 		moment("received_at", func(r *row) int64 { return r.Timestamp }),
 		moment("refused_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }),
-		each("key", func(r *row) string { return string(r.rec.Key) }),
-		each("value", func(r *row) string { return string(r.rec.Value) }),
+		each("key", func(r *row) []byte { return r.rec.Key }),
+		each("value", func(r *row) []byte { return r.rec.Value }),
 		one("headers", func(r *row) map[string]string { return headerMap(r.rec.Headers) }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
@@ -255,8 +267,8 @@ func unreadable() *table[unreadableRow] {
 	return &table[row]{unreadableTable, "written_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }, origin([]column[row]{
 		moment("written_at", func(r *row) int64 { return r.rec.Timestamp.UnixMilli() }),
 		each("error", func(r *row) string { return r.err.Error() }),
-		each("key", func(r *row) string { return string(r.rec.Key) }),
-		each("value", func(r *row) string { return string(r.rec.Value) }),
+		each("key", func(r *row) []byte { return r.rec.Key }),
+		each("value", func(r *row) []byte { return r.rec.Value }),
 		one("headers", func(r *row) map[string]string { return headerMap(r.rec.Headers) }),
 	}, func(r *row) *kgo.Record { return r.rec })}
 }
@@ -269,21 +281,6 @@ func hitRules(hits []event.Hit, mode string) []string {
 		}
 	}
 	return rules
-}
-
-// orNull is an amount, or NULL where 0 stands for none.
-func orNull(m event.Money) *decimal.Decimal {
-	if m == 0 {
-		return nil
-	}
-	d := decimal.New(int64(m), -4)
-	return &d
-}
-
-// timeOrNull is for a time that is there.
-func timeOrNull(ms int64) *int64 {
-	at := storable(ms)
-	return &at
 }
 
 func headerMap(headers []kgo.RecordHeader) map[string]string {

@@ -122,11 +122,7 @@ func (s *Sink) persist(ctx context.Context, name string, f func(context.Context)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		why, after := sinks.Other, time.Duration(0)
-		if e := new(sinks.Error); errors.As(err, &e) {
-			why, after = e.Reason, e.After
-		}
-		s.metrics.retries.WithLabelValues(string(why)).Inc()
+		after := s.metrics.retried(err)
 		s.trouble.report(s.log, name, err)
 		if err := backoff.Wait(ctx, after); err != nil {
 			return err

@@ -17,7 +17,7 @@ func (p *partition) write(ctx context.Context, c span, announced bool) error {
 		if announced {
 			months = math.MaxInt // its bounds are settled
 		}
-		rows, n := read(p.kind, c.records, months)
+		rows, n := p.reader.read(c.records, months)
 		part, rest := c.cut(n)
 		if !announced {
 			if err := p.commit(ctx, &part.to); err != nil {
@@ -89,6 +89,9 @@ func (p *partition) store(ctx context.Context, c span, rows *rows, repeat bool) 
 			refused = &refusal{l.table, why}
 		}
 	}
+	if err := p.touch(ctx, rows, c); err != nil {
+		return nil, err
+	}
 	if refused != nil {
 		return refused, nil
 	}
@@ -114,7 +117,7 @@ func (p *partition) load(ctx context.Context, l *load, c span, token string, rep
 		}
 		ctx, cancel := context.WithTimeout(ctx, p.sink.cfg.Timeout)
 		defer cancel()
-		to := target{p.sink.conn, p.sink.cfg.Database}
+		to := p.sink.target()
 		err := l.insert(ctx, to, token)
 		if err == nil && repeat {
 			err = l.restore(ctx, to, p.topic, p.id, c, token)

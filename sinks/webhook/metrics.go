@@ -52,7 +52,8 @@ func newVectors(reg prometheus.Registerer) (*vectors, error) {
 		pending:  gauge("refundguard_webhook_pending", "Alerts read and not finished: under way, or waiting for their next try."),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "refundguard_webhook_request_duration_seconds", Help: "Time of one try, successful or not.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
+			Buckets:                     []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"endpoint"}),
 		down:     gauge("refundguard_webhook_endpoint_down", "1 while nothing gets through to the endpoint; alerts wait in Kafka."),
 		disabled: gauge("refundguard_webhook_endpoint_disabled", "1 once the endpoint has answered 410 Gone; nothing is sent until a restart."),

@@ -53,7 +53,7 @@ var configTemplate = template.Must(template.New(configFile).Funcs(template.FuncM
 
 // The library takes a write that the disk had no room for as done, and answers
 // that rows are stored that are not. So inserts end well before the disk does.
-var usersTemplate = template.Must(template.New(usersFile).Parse(`<clickhouse>
+var usersTemplate = template.Must(template.New(usersFile).Funcs(template.FuncMap{"x": escape}).Parse(`<clickhouse>
   <profiles>
     <default><async_insert>0</async_insert><implicit_select>0</implicit_select>
       {{- if .Library}}<min_free_disk_bytes_to_perform_insert>67108864</min_free_disk_bytes_to_perform_insert>{{end}}</default>
@@ -88,6 +88,18 @@ var usersTemplate = template.Must(template.New(usersFile).Parse(`<clickhouse>
         <query>REVOKE SHOW, SELECT ON default.*</query>
       </grants>
     </` + ReadOnly + `>
+    {{- range .More}}
+    <{{.Name}}>
+      <password_sha256_hex>{{$.Password}}</password_sha256_hex>
+      <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+      <profile>default</profile><quota>default</quota>
+      <grants>
+        {{- range .Grants}}
+        <query>{{x .}}</query>
+        {{- end}}
+      </grants>
+    </{{.Name}}>
+    {{- end}}
   </users>
 </clickhouse>
 `))
@@ -108,7 +120,7 @@ func writeFiles(cfg Config, kind engineKind, name string) error {
 		return fmt.Errorf("%s: %w", configFile, err)
 	}
 	if err := usersTemplate.Execute(&users, map[string]any{
-		"Password": hex.EncodeToString(sum[:]), "Engines": tableEngines(), "Library": kind == libraryEngine,
+		"Password": hex.EncodeToString(sum[:]), "Engines": tableEngines(), "Library": kind == libraryEngine, "More": cfg.Users,
 	}); err != nil {
 		return fmt.Errorf("%s: %w", usersFile, err)
 	}

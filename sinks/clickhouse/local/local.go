@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"sync"
 	"time"
@@ -26,11 +27,18 @@ import (
 type Config struct {
 	Dir      string // data, configuration and log; kept by Close. One server at a time
 	CacheDir string // where the engine's library is kept; "": refundguard in the user's cache folder
-	Password string // of both users; "": a random one
+	Password string // of all users; "": a random one
 	Port     int    // native protocol; 0: a free one
 	HTTPPort int    // 0: a free one
+	Users    []User // besides Username and ReadOnly
 	Memory   int64  // the most bytes that the server may hold; 0: 3 GiB
 	Logger   *slog.Logger
+}
+
+// User is one more user of the server. It has the server's password.
+type User struct {
+	Name   string
+	Grants []string // e.g. GRANT SELECT ON refundguard.*
 }
 
 // Users of the server. ReadOnly may read every table that isn't the system's
@@ -39,6 +47,8 @@ const (
 	Username = "refundguard"
 	ReadOnly = "dashboards"
 )
+
+var userName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 // Server is a running ClickHouse. One that ends by itself is started again, on
 // the same ports: chDB's library does so whenever a client of the native
@@ -80,6 +90,11 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Password == "" {
 		cfg.Password = rand.Text()
 	}
+	for _, u := range cfg.Users {
+		if !userName.MatchString(u.Name) || u.Name == Username || u.Name == ReadOnly || u.Name == "default" {
+			return nil, fmt.Errorf("start ClickHouse: %q can't be the name of one more user", u.Name)
+		}
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start ClickHouse: folder for its data: %w", err)
 	}
@@ -105,7 +120,8 @@ type started struct {
 }
 
 // startLocked tries again where a port that was free a moment ago was taken by
-// someone else meanwhile.
+// someone else meanwhile, and where a client that can't log in, or hung up, ended
+// the library before it was ready.
 func startLocked(ctx context.Context, cfg Config, found engine) (*started, error) {
 	lock, err := lockPath(ctx, filepath.Join(cfg.Dir, lockFile), stopTimeout)
 	if errors.Is(err, errLocked) {
@@ -140,7 +156,7 @@ func startLocked(ctx context.Context, cfg Config, found engine) (*started, error
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if taken := takenPort(attempt); taken == 0 || try == tries {
+		if again := takenPort(attempt) != 0 || p.signaled(); !again || try == tries {
 			return nil, err
 		}
 	}
@@ -195,7 +211,7 @@ func (s *Server) HTTPAddr() string { return loopback(s.cfg.HTTPPort) }
 // again where its clients know it.
 func (s *Server) Ports() (native, http int) { return s.cfg.Port, s.cfg.HTTPPort }
 
-// Password is that of both users, Username and ReadOnly.
+// Password is that of all users.
 func (s *Server) Password() string { return s.cfg.Password }
 
 // Version is ClickHouse's own, e.g. "26.7.3.1".

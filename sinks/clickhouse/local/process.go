@@ -133,6 +133,17 @@ func (p *process) ended() error {
 	return fmt.Errorf("the process ended %s before it was ready (log: %s)%s", how, p.log, p.logTail())
 }
 
+// signaled reports whether the child has ended, and by a signal.
+func (p *process) signaled() bool {
+	<-p.done
+	var exit *exec.ExitError
+	if !errors.As(p.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled()
+}
+
 // logTail is the end of the child's log, for an error's text.
 func (p *process) logTail() string {
 	const most = 2048
