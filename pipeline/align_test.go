@@ -15,12 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/refundguard/refundguard/pipeline"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
 // A partition that says it has more and brings nothing is left out after
 // align_timeout; what is decided without it is degraded, and held.
 func TestASilentPartitionIsLeftOutAndDecisionsAreHeld(t *testing.T) {
+	kafkatest.InProcess(t)
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "transactions"), kfake.SeedTopics(1, "refunds"))
 	if err != nil {
 		t.Fatal(err)

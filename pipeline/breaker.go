@@ -305,6 +305,7 @@ func (s *session) countHolds(outs []decided, now time.Time) {
 // trip tells of a rule that is tripped from the end of this epoch on.
 func (s *session) trip(h *ruleHolds, decisionID string, now time.Time) {
 	s.guardsChanged = true
+	s.metrics.trips.WithLabelValues(h.rule.ID).Inc()
 	what := "it stays live (on_trip: keep)"
 	if h.rule.OnTrip == rules.TripShadow {
 		what = "it acts as shadow"

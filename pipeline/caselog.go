@@ -33,17 +33,19 @@ const (
 	headerOfRequest  = "refundguard-request-header:" // before the keys of its headers
 )
 
-// caseRecord is a case as it is now.
-func (s *session) caseRecord(c *cases.Case) *kgo.Record {
+// caseRecord is a case as it is now, after the decision of this id. It runs on the
+// writer's worker.
+func (s *session) caseRecord(w *writer, c *cases.Case, decisionID string) kgo.Record {
 	bare := *c
 	bare.Request, bare.Settled = nil, false
-	r := &kgo.Record{Topic: s.topics.Cases, Key: []byte(c.RefundID), Value: []byte("{}"), Headers: []kgo.RecordHeader{
-		{Key: headerCase, Value: bare.Append(nil)},
-		{Key: headerLife, Value: []byte(s.began)},
-		{Key: headerState, Value: []byte(c.State.String())},
-		{Key: event.HeaderDecisionID, Value: []byte(event.DecisionID(c.RefundID, c.Ordinal))},
-		{Key: event.HeaderCase, Value: summary(c).Append(nil)},
-	}}
+	headers := make([]kgo.RecordHeader, 0, 8) // those of a request besides
+	r := kgo.Record{Topic: s.topics.Cases, Key: []byte(c.RefundID), Value: []byte("{}"), Headers: append(headers,
+		kgo.RecordHeader{Key: headerCase, Value: w.encode(bare.Append)},
+		kgo.RecordHeader{Key: headerLife, Value: []byte(s.began)},
+		kgo.RecordHeader{Key: headerState, Value: []byte(c.State.String())},
+		kgo.RecordHeader{Key: event.HeaderDecisionID, Value: []byte(decisionID)},
+		kgo.RecordHeader{Key: event.HeaderCase, Value: w.encode(summary(c, decisionID).Append)},
+	)}
 	if c.State == cases.InReview {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: headerSeverity, Value: []byte(c.Severity.String())})
 	}
@@ -63,10 +65,10 @@ func (s *session) caseRecord(c *cases.Case) *kgo.Record {
 }
 
 // summary is what others than the service may know of a case.
-func summary(c *cases.Case) *event.CaseSummary {
+func summary(c *cases.Case, decisionID string) *event.CaseSummary {
 	s := &event.CaseSummary{RefundID: c.RefundID, TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID,
 		Method: c.Method, RequestReason: c.RequestReason, Amount: c.Amount, Currency: c.Currency,
-		State: c.State.String(), Reason: c.Reason, DecidedBy: c.By, DecisionID: event.DecisionID(c.RefundID, c.Ordinal), FirstBy: c.First,
+		State: c.State.String(), Reason: c.Reason, DecidedBy: c.By, DecisionID: decisionID, FirstBy: c.First,
 		OccurredAt: c.Occurred, ReceivedAt: c.Received, OpenedAt: c.Opened, Since: c.Since, DueAt: c.Due, ExecutedAt: c.Executed, ChangedAt: c.Changed,
 		Denied: c.Denied, Satisfied: c.Content}
 	if c.Severity != 0 {

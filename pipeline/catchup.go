@@ -126,8 +126,10 @@ func (s *session) behind() int64 {
 func (s *session) startReader(ctx context.Context) error {
 	offsets := map[string]map[int32]kgo.Offset{}
 	byTopic := map[string]*input{}
+	partitions := 0
 	for _, in := range s.inputs {
 		byTopic[in.stream.Topic] = in
+		partitions += len(in.partitions)
 		offsets[in.stream.Topic] = map[int32]kgo.Offset{}
 		for _, p := range in.partitions {
 			offsets[in.stream.Topic][p.id] = kgo.NewOffset().At(p.start)
@@ -138,13 +140,13 @@ func (s *session) startReader(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // position at the end of a partition counts them
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(2<<20), kgo.MaxDecompressBatchBytes(maxDecompressed),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchShare(partitions)), kgo.MaxDecompressBatchBytes(maxDecompressed),
 		kgo.FetchMaxWait(100*time.Millisecond))...)
 	if err != nil {
 		return fatalf("kafka client: %w", err)
 	}
 	workers := s.cfg.Engine.Workers
-	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), largest: s.room.refund, capacity: s.capacity, unknown: s.metrics.unknownValues,
+	s.reader = &reader{client: cl, inputs: byTopic, maxDelay: s.cfg.Limits.MaxEventDelay.Milliseconds(), largest: s.room.refund, capacity: s.capacity, pressure: newBackpressure(s.cfg.Engine.AlignTimeout), unknown: s.metrics.unknownValues,
 		limits: event.Limits{MaxBytes: s.cfg.Limits.MaxRecordBytes, MaxDepth: s.cfg.Limits.MaxDepth, MaxFieldBytes: s.cfg.Limits.MaxFieldBytes},
 		wake:   make(chan struct{}, 1), fail: make(chan error, 1), work: make(chan *batch, 2*workers)}
 	s.reader.start(ctx, workers)

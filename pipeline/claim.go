@@ -42,7 +42,7 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 	s.seen = last.Writer
 	mine := *last
 	mine.Writer, mine.Host, mine.Left = s.cfg.writer, s.cfg.host, false
-	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}); err != nil {
+	if err := s.transact(ctx, []*kgo.Record{mine.record(s.topics.Progress)}, &tally{}); err != nil {
 		return fmt.Errorf("claiming the progress: %w", err)
 	}
 	if err := s.shown(ctx, &mine); err != nil {
@@ -56,8 +56,8 @@ func (s *session) claim(ctx context.Context, last *progress) error {
 // shown waits until readers see a progress that was answered as committed: what
 // follows takes the name there for its own. That an answer was wrong has
 // happened (connect.EndTransaction), and then the session starts over.
-func (s *session) shown(ctx context.Context, p *progress) error {
-	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+func (s *session) shown(whole context.Context, p *progress) error {
+	ctx, cancel := context.WithTimeout(whole, claimTimeout)
 	defer cancel()
 	for {
 		last, err := lastProgress(ctx, s.adm, s.cfg.options, s.topics.Progress)
@@ -68,6 +68,9 @@ func (s *session) shown(ctx context.Context, p *progress) error {
 			return err
 		}
 		if sleep(ctx, 20*time.Millisecond) != nil {
+			if err := whole.Err(); err != nil {
+				return err // somebody stops it
+			}
 			return fmt.Errorf("epoch %d was answered as committed, and readers don't see it", p.Epoch)
 		}
 	}

@@ -34,6 +34,7 @@ func (e *epoch) full() bool { return len(e.records) >= maxEpochRecords || e.byte
 type committed struct {
 	progress *progress
 	records  []*kgo.Record
+	tally    tally
 	took     time.Duration
 	err      error
 }
@@ -52,6 +53,7 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 	p.Left = last
 	if !p.Balance.OK() {
 		// A fault in this program: better to stop than to pay on a wrong count.
+		s.metrics.setBalance(p.Balance)
 		s.failed = fatalf("the balance does not hold: %+v. Nothing of this epoch was written; please report it", p.Balance)
 		return
 	}
@@ -59,6 +61,7 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 	s.startSave(p, last)
 	s.epoch = &epoch{records: make([]*kgo.Record, 0, len(records))}
 	s.committing, s.commitStart = true, time.Now()
+	t := s.takeTally()
 	if s.nextRules != nil {
 		s.reload(*s.nextRules)
 		s.nextRules = nil
@@ -67,14 +70,15 @@ func (s *session) startCommit(ctx context.Context, last bool) {
 	s.putGuards()
 	s.commitWork.Go(func() {
 		start := time.Now()
-		err := s.commit(ctx, records, p)
-		s.commits <- committed{progress: p, records: records, took: time.Since(start), err: err}
+		err := s.commit(ctx, records, p, &t)
+		s.commits <- committed{progress: p, records: records, tally: t, took: time.Since(start), err: err}
 	})
 }
 
 // transact writes records in one transaction. An error leaves the outcome to
 // what is committed: see commit.
-func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
+func (s *session) transact(ctx context.Context, records []*kgo.Record, t *tally) error {
+	start := time.Now()
 	if err := s.producer.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", producerError(err))
 	}
@@ -93,8 +97,10 @@ func (s *session) transact(ctx context.Context, records []*kgo.Record) error {
 	if err := promise.Err(); err != nil {
 		return fmt.Errorf("writing an epoch: %w", producerError(err))
 	}
+	start = t.took(stepWrite, start)
 	if err := connect.EndTransaction(ctx, s.producer, kgo.TryCommit, records...); err != nil {
 		return fmt.Errorf("committing an epoch: %w", producerError(err))
 	}
+	t.took(stepCommit, start)
 	return nil
 }

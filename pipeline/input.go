@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/rules/engine"
@@ -16,10 +17,13 @@ type input struct {
 	index      int // in the schema's Streams
 	topicID    [16]byte
 	partitions []*partition
-	enums      []int // slots of enum fields
-	required   bool  // decisions wait for it: refunds, transactions, streams that rules read
-	decides    bool  // its records wait for their turn: refunds, transactions where rules are on them, and what happens to cases
-	gates      bool  // likewise, and others wait for them: not what happens to cases
+	enums      []int              // slots of enum fields
+	required   bool               // decisions wait for it: refunds, transactions, streams that rules read
+	decides    bool               // its records wait for their turn: refunds, transactions where rules are on them, and what happens to cases
+	gates      bool               // likewise, and others wait for them: not what happens to cases
+	taken      int                // records of the present chunk
+	applied    prometheus.Counter // of metrics
+	duplicates prometheus.Counter // likewise
 }
 
 // partition is the bounded buffer between fetching and the engine, and the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -33,6 +34,8 @@ type lives struct {
 	lost []string // while recovering: refunds in review that have no case
 
 	deaf bool // a partition is silent, and time passes without it
+
+	undecided map[string]bool // see waits; nil: nobody has asked in this turn
 
 	// While recovering: cases whose refunds the state doesn't count yet.
 	unsettled map[string]bool
@@ -132,6 +135,7 @@ func (s *session) hasResults() bool {
 // takeTurns has what waits happen, in the order of each partition, and time pass.
 // It reports whether there was anything.
 func (s *session) takeTurns(d *due, now time.Time) (some bool) {
+	s.lives.undecided = nil
 	for _, in := range s.inputs {
 		if in.gates || !in.decides {
 			continue
@@ -191,14 +195,17 @@ func (s *session) waits(id string) bool {
 	if !s.engine.Knows(id) {
 		return false
 	}
-	for _, p := range s.refunds.partitions {
-		for _, x := range p.pending[p.pendingAt:] {
-			if x.decidable() && x.Event.ID() == id {
-				return true
+	if s.lives.undecided == nil { // no refund comes or goes during the turns
+		s.lives.undecided = map[string]bool{}
+		for _, p := range s.refunds.partitions {
+			for _, x := range p.pending[p.pendingAt:] {
+				if x.decidable() {
+					s.lives.undecided[x.Event.ID()] = true
+				}
 			}
 		}
 	}
-	return false
+	return s.lives.undecided[id]
 }
 
 // eventOf is what a record says, and its id.
@@ -237,7 +244,7 @@ func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Tim
 	known := s.engine.Knows(id)
 	switch {
 	case known && (k == cases.Confirm || k == cases.Deny || k == cases.Execute || k == cases.Fail):
-		s.metrics.verdicts.WithLabelValues(k.String() + "_without_case").Inc()
+		s.metrics.caseEvents.WithLabelValues(k.String() + "_without_case").Inc()
 		return // of a time that nothing is kept of: before decide_from, or long after the end
 	case known:
 		s.refuse(r, &event.RecordError{Code: cases.CodeFinished, Field: "refund_id", Message: fmt.Sprintf("%s: refund %q was never in review, or was finished long ago", k, id)}, rules.Medium, now)
@@ -245,6 +252,7 @@ func (s *session) unknownRefund(r *record, id string, k cases.Kind, now time.Tim
 	}
 	s.refuse(r, &event.RecordError{Code: cases.CodeUnknown, Field: "refund_id", Message: fmt.Sprintf("%s: refund %q was never asked for", k, id)}, rules.Medium, now)
 	if k == cases.Execute {
+		s.metrics.caseAlerts.WithLabelValues(cases.AlertUnknown).Inc()
 		s.alert(&event.Alert{AlertID: event.AlertID("case", cases.AlertUnknown, id, r.Event.ID()), Rule: cases.AlertUnknown, Severity: rules.Critical.String(), RefundID: id,
 			Message: fmt.Sprintf("the ledger executed refund %s, which was never asked for", id), At: now.UnixMilli()})
 	}
@@ -292,14 +300,14 @@ func (s *session) timePasses(now time.Time) (some bool) {
 	}
 	heard := int64(math.MinInt64) // not asked yet
 	for !s.epoch.full() && s.failed == nil {
-		if _, ok := s.lives.book.Next(now.UnixMilli()); !ok {
+		id, due, ok := s.lives.book.Next(now.UnixMilli())
+		if !ok {
 			break
 		}
 		if heard == math.MinInt64 {
 			heard = s.heard()
 		}
-		id, ok := s.lives.book.Next(min(now.UnixMilli(), heard))
-		if !ok {
+		if due > heard {
 			s.lives.late = true
 			break
 		}
@@ -322,11 +330,12 @@ func (s *session) timePasses(now time.Time) (some bool) {
 
 var errNoCase = errors.New("something waits for it, and it isn't there")
 
-// newCase is the case of a refund that was just decided.
+// newCase is the case of a refund that was just decided. It runs on a worker.
 func (s *session) newCase(rec *record, out *decided, now int64) *cases.Case {
 	ev, slots := &rec.Event, &s.slots
 	c := &cases.Case{
-		RefundID: ev.ID(), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
+		// The book keeps the id for long: it must not hold on to what was fetched with it.
+		RefundID: strings.Clone(ev.ID()), TransactionID: ev.Str(slots.transaction), CustomerID: ev.Str(slots.customer), MerchantID: ev.Str(slots.merchant),
 		Method: clip(ev.Str(slots.method), maxCaseText), Agent: ev.Str(slots.agent), RequestReason: clip(ev.Str(slots.reason), maxCaseText), Language: clip(s.language(ev), maxCaseText),
 		Amount: event.Money(ev.Vals[slots.amount].Num), Currency: event.Currency(ev.Vals[slots.currency].Num),
 		Source:   event.Source{Topic: rec.part.in.stream.Topic, Partition: rec.Partition, Offset: rec.Offset},
@@ -357,7 +366,7 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 			Amount: c.Amount, Currency: c.Currency, Outcome: ch.Outcome, DecidedBy: ch.DecidedBy, Reason: ch.Reason, Ruleset: s.set.Version,
 			OccurredAt: c.Occurred, ReceivedAt: c.Received, DecidedAt: at, Source: c.Source}
 		e.add(&kgo.Record{Topic: s.topics.Decisions, Key: key, Value: d.Append(nil)})
-		s.metrics.decisions.WithLabelValues(ch.Outcome.String()).Inc()
+		s.tally.decision(ch.DecidedBy, ch.Outcome)
 	}
 	if ch.Status {
 		e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: s.caseStatus(c, ch, now)})
@@ -365,9 +374,9 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 	if ch.Release {
 		e.add(s.approved(ch.Request, id))
 	}
-	s.metrics.verdicts.WithLabelValues(ch.Kind.String()).Inc()
+	s.metrics.caseEvents.WithLabelValues(ch.Kind.String()).Inc()
 	if a := ch.Alert; a != nil {
-		s.metrics.anomalies.WithLabelValues(a.Rule).Inc()
+		s.metrics.caseAlerts.WithLabelValues(a.Rule).Inc()
 		s.alert(&event.Alert{AlertID: event.AlertID("case", a.Rule, c.RefundID, named), Rule: a.Rule, Severity: a.Severity.String(), RefundID: c.RefundID,
 			TransactionID: c.TransactionID, CustomerID: c.CustomerID, MerchantID: c.MerchantID, Outcome: ch.Outcome.String(),
 			Amount: c.Amount, Currency: c.Currency, Message: a.Message, At: at})
@@ -377,7 +386,8 @@ func (s *session) carryOut(c *cases.Case, ch *cases.Change, named string, now ti
 		s.balance.move(ch.From, c.State)
 	}
 	s.lives.book.Put(c)
-	e.add(s.caseRecord(c))
+	r := s.caseRecord(&s.writers[0], c, id) // no worker is at work
+	e.add(&r)
 }
 
 // reserve has the amount of a case count in refunded, or not.

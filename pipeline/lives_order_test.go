@@ -251,21 +251,12 @@ func TestADeadlineApprovesNothingUnheard(t *testing.T) {
 		if !silent.Load() || !slices.ContainsFunc(q.Topics, func(t kmsg.ListOffsetsRequestTopic) bool { return t.Topic == "reviews" }) {
 			return nil, nil, false
 		}
-		resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
-		for _, topic := range q.Topics {
-			st := kmsg.NewListOffsetsResponseTopic()
-			st.Topic = topic.Topic
-			for _, p := range topic.Partitions {
-				sp := kmsg.NewListOffsetsResponseTopicPartition()
-				sp.Partition, sp.LeaderEpoch = p.Partition, -1
-				if sp.Offset = 0; topic.Topic == "reviews" && p.Partition == 1 {
-					sp.Offset = 1000 // which never comes
-				}
-				st.Partitions = append(st.Partitions, sp)
+		return offsetsAnswer(q, func(topic string, partition int32) int64 {
+			if topic == "reviews" && partition == 1 {
+				return 1000 // which never comes
 			}
-			resp.Topics = append(resp.Topics, st)
-		}
-		return resp, nil, true
+			return 0
+		}), nil, true
 	})
 	silent.Store(true)
 	skew.Store(int64(61 * time.Minute))

@@ -355,15 +355,28 @@ func TestAVerdictWaitsForTheDecision(t *testing.T) {
 	r.refund(0, refund("first", "", "ann", "5", time.Hour))
 	r.until("the first one is decided", func() bool { return in.Balance().Read == 1 })
 	r.refund(0, refund("held", "", "ann", "60", 2*time.Hour)) // not due: transactions are not past 2h
-	r.until("it waits", func() bool {
+	waiting := func(stream string) (n int64) {
 		st, err := pipeline.ReadStatus(t.Context(), r.cfg, "refundguard", []kgo.Opt{kgo.SeedBrokers(r.c.ListenAddrs()...)})
-		return err == nil && slices.ContainsFunc(st.Streams, func(s pipeline.StreamStatus) bool { return s.Stream == "refunds" && s.Undecided > 0 })
-	})
+		if err == nil {
+			for _, s := range st.Streams {
+				if s.Stream == stream {
+					n = s.Undecided
+				}
+			}
+		}
+		return n
+	}
+	r.until("it waits", func() bool { return waiting("refunds") == 1 })
 	at := base.Add(time.Hour).Format(time.RFC3339)
 	r.send("reviews", 0, fields{"review_id": "v1", "refund_id": "held", "verdict": "approve", "analyst": "bob", "occurred_at": at})
 	r.send("confirmations", 0, fields{"confirmation_id": "c1", "refund_id": "held", "confirmed": true, "occurred_at": at})
 	r.send("ledger-results", 1, fields{"result_id": "l1", "refund_id": "first", "status": "executed", "occurred_at": at})
 	r.until("others have their turn", func() bool { return strings.HasSuffix(r.statuses("first"), "executed") })
+	// One that comes when it was asked for before which refunds wait.
+	r.refund(0, refund("later", "", "ann", "70", 2*time.Hour))
+	r.until("it waits, too", func() bool { return waiting("refunds") == 2 })
+	r.send("reviews", 1, fields{"review_id": "v2", "refund_id": "later", "verdict": "reject", "analyst": "bob", "occurred_at": at})
+	r.until("both verdicts wait, or were refused", func() bool { return waiting("reviews") == 2 || len(r.refusals()) > 0 })
 	r.hold.Store(false)
 	r.drained()
 	if err := in.end(); err != nil {
@@ -371,6 +384,9 @@ func TestAVerdictWaitsForTheDecision(t *testing.T) {
 	}
 	if got := r.outcomes("held"); got != "review engine, approve analyst:bob" {
 		t.Errorf("held: %s", got)
+	}
+	if got := r.outcomes("later"); got != "review engine, reject analyst:bob" {
+		t.Errorf("later: %s", got)
 	}
 	if codes := r.refusals(); len(codes) > 0 {
 		t.Errorf("refused: %v", codes)

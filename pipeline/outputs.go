@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/cases"
 	"github.com/refundguard/refundguard/pipeline/messages"
 	"github.com/refundguard/refundguard/rules"
 	"github.com/refundguard/refundguard/rules/event"
@@ -17,34 +18,24 @@ import (
 // decided is what a worker made of one due refund, ready to be produced.
 type decided struct {
 	outcome  event.Outcome
-	id       string // decision_id
-	decision []byte
-	status   []byte
-	alerts   []encodedAlert
+	id       string       // decision_id
+	records  []kgo.Record // what is written of it, in one piece of memory
+	opened   *cases.Case  // its case
 	severity rules.Severity
 	deadline int64
 	reason   string
 	at       int64
-	hits     []hitMode
 	alone    []*rules.Rule // see rules.Result
-	failed   []string      // rules
 	holdout  bool
 	late     int64 // Kafka timestamp to decision, milliseconds
-}
-
-// hitMode is how a rule hit.
-type hitMode struct{ rule, mode string }
-
-type encodedAlert struct {
-	id   string
-	body []byte
 }
 
 // writer encodes decisions on one worker into large pieces of memory, which
 // live until their epoch is committed.
 type writer struct {
-	buf   []byte
-	alone []*rules.Rule // of what is being decided
+	buf    []byte
+	alone  []*rules.Rule         // of what is being decided
+	counts map[string]ruleCounts // of the epoch, by rule; nil: nothing hit
 }
 
 const writerPiece = 256 << 10
@@ -76,7 +67,8 @@ var defaultMessages = map[event.Outcome]string{
 	event.Reject:  "Your refund could not be approved.",
 }
 
-// describe makes the output of one decision. It runs on worker w.
+// describe makes the output of one decision, all that takes time. It runs on
+// worker w, the rest one refund after the other.
 func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Result, now time.Time) decided {
 	wr := &s.writers[w]
 	d.DecidedAt = now.UnixMilli()
@@ -84,7 +76,9 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	if len(decision) > s.room.decision {
 		decision = s.shortDecision(wr, d)
 	}
-	out := decided{outcome: d.Outcome, id: d.DecisionID, decision: decision, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, holdout: d.Holdout, late: d.DecidedAt - rec.Received}
+	key := []byte(rec.Event.ID())
+	records := append(make([]kgo.Record, 0, 4+len(res.HitRules)), kgo.Record{Topic: s.topics.Decisions, Key: key, Value: decision})
+	out := decided{outcome: d.Outcome, id: d.DecisionID, reason: d.Reason, at: d.DecidedAt, severity: res.Severity, holdout: d.Holdout, late: d.DecidedAt - rec.Received}
 	st := event.Status{RefundID: d.RefundID, CustomerID: d.CustomerID, Status: statusOf[d.Outcome], Reason: d.Reason,
 		At: d.DecidedAt}
 	switch d.Outcome {
@@ -97,7 +91,7 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 		out.deadline = s.cfg.calendar.After(now, s.sla(out.severity)).UnixMilli()
 	}
 	s.inform(&st, res.CustomerMessage, s.language(&rec.Event), d.Amount, d.Currency)
-	out.status = s.appendStatus(wr, &st, d.Outcome)
+	records = append(records, kgo.Record{Topic: s.topics.Status, Key: key, Value: s.appendStatus(wr, &st, d.Outcome)})
 	if len(res.Alone) > 0 {
 		from := len(wr.alone)
 		wr.alone = append(wr.alone, res.Alone...)
@@ -105,7 +99,6 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 	}
 	for i, rule := range res.HitRules {
 		hit := &d.Hits[i]
-		out.hits = append(out.hits, hitMode{hit.Rule, hit.Mode})
 		if hit.Mode != rules.Live.String() || !rule.Alerts(s.alertMin) {
 			continue
 		}
@@ -114,11 +107,17 @@ func (s *session) describe(w int, rec *record, d *event.Decision, res *rules.Res
 			DeviceID: rec.Event.Str(s.slots.device), InstrumentID: rec.Event.Str(s.slots.instrument),
 			Outcome: d.Outcome.String(), Amount: d.Amount, Currency: d.Currency, Message: hit.Message, At: d.DecidedAt}
 		s.shortAlert(&a)
-		out.alerts = append(out.alerts, encodedAlert{a.AlertID, wr.encode(a.Append)})
+		records = append(records, kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.AlertID), Value: wr.encode(a.Append)})
 	}
-	for _, e := range res.Errors {
-		out.failed = append(out.failed, e.Rule)
+	if d.Outcome == event.Approve && !s.cfg.Observe {
+		headers := append(make([]kgo.RecordHeader, 0, len(rec.raw.Headers)+2), rec.raw.Headers...)
+		headers = append(headers, kgo.RecordHeader{Key: event.HeaderDecisionID, Value: []byte(out.id)},
+			kgo.RecordHeader{Key: event.HeaderRuleset, Value: []byte(s.set.Version)})
+		records = append(records, kgo.Record{Topic: s.topics.Approved, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})
 	}
+	out.opened = s.newCase(rec, &out, out.at)
+	out.records = append(records, s.caseRecord(wr, out.opened, out.id))
+	wr.count(res)
 	return out
 }
 
@@ -161,31 +160,19 @@ func (c ReviewConfig) slaOf(severity rules.Severity) time.Duration {
 
 // enter adds the output of one decision to the epoch.
 func (s *session) enter(rec *record, out *decided) {
-	key := []byte(rec.Event.ID())
-	e := s.epoch
-	e.add(&kgo.Record{Topic: s.topics.Decisions, Key: key, Value: out.decision})
-	e.add(&kgo.Record{Topic: s.topics.Status, Key: key, Value: out.status})
-	for _, a := range out.alerts {
-		e.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.id), Value: a.body})
+	for i := range out.records {
+		s.epoch.add(&out.records[i])
 	}
 	switch out.outcome {
 	case event.Approve:
 		s.balance.Approved++
-		if !s.cfg.Observe {
-			headers := append(make([]kgo.RecordHeader, 0, len(rec.raw.Headers)+2), rec.raw.Headers...)
-			headers = append(headers, kgo.RecordHeader{Key: event.HeaderDecisionID, Value: []byte(out.id)},
-				kgo.RecordHeader{Key: event.HeaderRuleset, Value: []byte(s.set.Version)})
-			e.add(&kgo.Record{Topic: s.topics.Approved, Key: rec.raw.Key, Value: rec.raw.Value, Headers: headers})
-		}
 	case event.Review:
 		s.balance.InReview++
 	case event.Reject:
 		s.balance.Rejected++
 	}
-	c := s.newCase(rec, out, out.at)
-	s.lives.book.Put(c)
-	e.add(s.caseRecord(c))
-	s.metrics.decided(rec, out)
+	s.lives.book.Put(out.opened)
+	s.tally.decided(rec, out)
 }
 
 // refuse sends a record to the dead letters, bytes unchanged. One of the
@@ -234,7 +221,11 @@ func (s *session) alert(a *event.Alert) {
 // maxDeadLetter is how large a refused record may be to be copied.
 const maxDeadLetter = 768 << 10
 
-const codeConflict = "DUPLICATE_CONFLICT"
+// Codes of refused records, besides those of the decoder and of cases.
+const (
+	codeConflict   = "DUPLICATE_CONFLICT"
+	reasonInFuture = "EVENT_IN_FUTURE" // of refunds it is the reason why they are held
+)
 
 // conflict is why a known id with other bytes is refused.
 func conflict(rec *record) *event.RecordError {

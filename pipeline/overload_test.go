@@ -49,7 +49,7 @@ func TestASaveGetsItsShareOfLongSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Engine.Workers = 2
-	s := &session{engine: newEngine(cfg, schema, set), metrics: newMetrics(prometheus.NewRegistry(), func() error { return nil })}
+	s := &session{engine: newEngine(cfg, schema, set), metrics: newMetrics(prometheus.NewRegistry(), schema, func() error { return nil })}
 	defer s.engine.Close()
 	s.engine.Track()
 	transactions := schema.Stream("transactions")

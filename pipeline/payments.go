@@ -69,32 +69,19 @@ func (s *session) passPayments(d *due, now time.Time) bool {
 	return passed
 }
 
-// evaluated is what a worker made of one transaction.
-type evaluated struct {
-	alerts []encodedAlert
-	hits   []hitMode
-	failed []string // rules
-}
-
 func (s *session) evaluateDue(now time.Time) {
 	if len(s.payRecs) == 0 {
 		return
 	}
-	outs := make([]evaluated, len(s.payRecs))
+	outs := make([][]kgo.Record, len(s.payRecs))
 	s.engine.Evaluate(s.payItems, func(w, i int, res *rules.Result) {
 		if len(res.Hits)+len(res.Errors) > 0 {
 			outs[i] = s.describeHits(w, s.payRecs[i], res, now)
 		}
 	})
 	for i := range outs {
-		for _, a := range outs[i].alerts {
-			s.epoch.add(&kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.id), Value: a.body})
-		}
-		for _, h := range outs[i].hits {
-			s.metrics.hits.WithLabelValues(h.rule, h.mode).Inc()
-		}
-		for _, id := range outs[i].failed {
-			s.metrics.ruleErrors.WithLabelValues(id).Inc()
+		for j := range outs[i] {
+			s.epoch.add(&outs[i][j])
 		}
 	}
 	clear(s.payRecs)
@@ -102,12 +89,11 @@ func (s *session) evaluateDue(now time.Time) {
 }
 
 // describeHits makes the alerts of one transaction. It runs on worker w.
-func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.Time) (out evaluated) {
+func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.Time) (alerts []kgo.Record) {
 	ev, st := &rec.Event, rec.Event.Stream
 	text := func(field string) string { return ev.Str(st.Slot(field)) }
 	for i := range res.Hits {
 		hit := &res.Hits[i]
-		out.hits = append(out.hits, hitMode{hit.Rule, hit.Mode})
 		if hit.Mode != rules.Live.String() {
 			continue
 		}
@@ -117,12 +103,10 @@ func (s *session) describeHits(w int, rec *record, res *rules.Result, now time.T
 			Amount: event.Money(ev.Vals[st.Slot("amount")].Num), Currency: event.Currency(ev.Vals[st.Slot("currency")].Num),
 			Message: hit.Message, At: now.UnixMilli()}
 		s.shortAlert(&a)
-		out.alerts = append(out.alerts, encodedAlert{a.AlertID, s.writers[w].encode(a.Append)})
+		alerts = append(alerts, kgo.Record{Topic: s.topics.Alerts, Key: []byte(a.AlertID), Value: s.writers[w].encode(a.Append)})
 	}
-	for _, e := range res.Errors {
-		out.failed = append(out.failed, e.Rule)
-	}
-	return out
+	s.writers[w].count(res)
+	return alerts
 }
 
 // paymentAlertID names the alert of a rule's hit on a transaction.

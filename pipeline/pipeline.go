@@ -93,7 +93,7 @@ func New(cfg Config, deps Deps) (*Pipeline, error) {
 	for _, w := range p.set.Warnings {
 		p.log.Warn("rules", "warning", w)
 	}
-	p.metrics = newMetrics(deps.Registerer, p.Ready)
+	p.metrics = newMetrics(deps.Registerer, schema, p.Ready)
 	p.metrics.setRules(p.set, deps.Now())
 	if cfg.State.Checkpoint != "" {
 		bucket, err := OpenCheckpoints(cfg, deps.TransactionalID, "")

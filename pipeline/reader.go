@@ -32,6 +32,8 @@ type reader struct {
 	largest  int   // bytes of a refund that can be passed on, key and headers included
 	unknown  *prometheus.CounterVec
 
+	pressure backpressure
+
 	gen  atomic.Int64  // number of the latest end-of-partition question
 	wake chan struct{} // tells the engine that something was decoded
 	fail chan error    // what ended the reader
@@ -72,6 +74,7 @@ func (r *reader) notify() {
 
 func (r *reader) fetchLoop(ctx context.Context) error {
 	for {
+		r.awaitRoom(ctx)
 		fetches := r.client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -103,6 +106,7 @@ func (r *reader) fetchLoop(ctx context.Context) error {
 				err = r.passOver(ctx, batch, gen)
 			}
 		}
+		r.pressure.starving.Store(false) // with what has come; the engine looks
 		if err != nil {
 			return err
 		}
@@ -148,10 +152,6 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 		p.queue = append(p.queue, b)
 		p.buffered += len(b.records)
 		p.position, p.epoch, p.moved = b.end, last.LeaderEpoch, time.Now()
-		if !p.paused && p.buffered >= r.capacity {
-			p.paused = true
-			r.client.PauseFetchPartitions(map[string][]int32{in.stream.Topic: {id}})
-		}
 		p.mu.Unlock()
 		select {
 		case r.work <- b:
@@ -160,17 +160,6 @@ func (r *reader) queue(ctx context.Context, in *input, id int32, records []*kgo.
 		}
 	}
 	return nil
-}
-
-// resume lets a paused partition be fetched again once half its buffer is
-// free.
-func (r *reader) resume(p *partition) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.paused && p.buffered <= r.capacity/2 {
-		p.paused = false
-		r.client.ResumeFetchPartitions(map[string][]int32{p.in.stream.Topic: {p.id}})
-	}
 }
 
 func (r *reader) decodeLoop(ctx context.Context) {
@@ -233,9 +222,9 @@ func (r *reader) decode(d *event.Decoder, in *input, b *batch) {
 		switch early := rec.Event.Time - rec.Received; {
 		case early > maxEarly.Milliseconds() && refund:
 			rec.Event.Time = rec.Received
-			rec.Hold = "EVENT_IN_FUTURE"
+			rec.Hold = reasonInFuture
 		case early > maxEarly.Milliseconds():
-			rec.err = &event.RecordError{Code: "EVENT_IN_FUTURE", Field: "occurred_at",
+			rec.err = &event.RecordError{Code: reasonInFuture, Field: "occurred_at",
 				Message: fmt.Sprintf("occurred_at is %s after the record's Kafka timestamp; at most %s is accepted",
 					time.Duration(early)*time.Millisecond, maxEarly)}
 			continue

@@ -69,7 +69,8 @@ func (s *session) openInputs(ctx context.Context, details kadm.TopicDetails) err
 		if err != nil {
 			return fmt.Errorf("asking where %s ends: %w", st.Topic, err)
 		}
-		in := &input{stream: st, index: i, topicID: d.ID}
+		in := &input{stream: st, index: i, topicID: d.ID,
+			applied: s.metrics.applied.WithLabelValues(st.Name), duplicates: s.metrics.duplicates.WithLabelValues(st.Name)}
 		for slot, f := range st.Fields {
 			if f.Type == event.TypeEnum {
 				in.enums = append(in.enums, slot)
@@ -265,7 +266,7 @@ func (s *session) begin(ctx context.Context) (*progress, error) {
 		return nil, err
 	}
 	p := s.snapshot(s.cfg.now().UnixMilli())
-	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}); err != nil {
+	if err := s.transact(ctx, []*kgo.Record{p.record(s.topics.Progress)}, &tally{}); err != nil {
 		return nil, err
 	}
 	if err := s.shown(ctx, p); err != nil {

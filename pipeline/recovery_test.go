@@ -22,8 +22,26 @@ import (
 
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 	"github.com/refundguard/refundguard/rules/event"
 )
+
+// offsetsAnswer answers a question for offsets as a broker would whose partitions
+// end there.
+func offsetsAnswer(q *kmsg.ListOffsetsRequest, end func(topic string, partition int32) int64) *kmsg.ListOffsetsResponse {
+	resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
+	for _, topic := range q.Topics {
+		st := kmsg.NewListOffsetsResponseTopic()
+		st.Topic = topic.Topic
+		for _, p := range topic.Partitions {
+			sp := kmsg.NewListOffsetsResponseTopicPartition()
+			sp.Partition, sp.Offset, sp.LeaderEpoch = p.Partition, end(topic.Topic, p.Partition), -1
+			st.Partitions = append(st.Partitions, sp)
+		}
+		resp.Topics = append(resp.Topics, st)
+	}
+	return resp
+}
 
 // held is a world on kfake whose transactions can claim to go on for ever, so
 // that refunds later than what was read of them wait.
@@ -47,6 +65,8 @@ func newHeld(t *testing.T, refundParts, txParts int32, opts ...kfake.Opt) *held 
 
 // newHeldAs is newHeld whose own clients log in with login.
 func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts ...kfake.Opt) *held {
+	t.Helper()
+	kafkatest.InProcess(t)
 	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.ClusterID(fmt.Sprintf("cluster-%x", rand.Uint64())), kfake.SeedTopics(txParts, "transactions"), kfake.SeedTopics(refundParts, "refunds")}, opts...)
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
@@ -64,23 +84,15 @@ func newHeldAs(t *testing.T, login []kgo.Opt, refundParts, txParts int32, opts .
 		if !r.hold.Load() || q.IsolationLevel != 1 || !ask {
 			return nil, nil, false
 		}
-		resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
-		for _, topic := range q.Topics {
-			st := kmsg.NewListOffsetsResponseTopic()
-			st.Topic = topic.Topic
-			for _, p := range topic.Partitions {
-				sp := kmsg.NewListOffsetsResponseTopicPartition()
-				sp.Partition, sp.Offset, sp.LeaderEpoch = p.Partition, 0, -1
-				if topic.Topic == "transactions" {
-					sp.Offset = 1000000
-				} else if topic.Topic == "refunds" {
-					sp.Offset = r.ends[p.Partition].Load()
-				}
-				st.Partitions = append(st.Partitions, sp)
+		return offsetsAnswer(q, func(topic string, partition int32) int64 {
+			switch topic {
+			case "transactions":
+				return 1000000
+			case "refunds":
+				return r.ends[partition].Load()
 			}
-			resp.Topics = append(resp.Topics, st)
-		}
-		return resp, nil, true
+			return 0
+		}), nil, true
 	})
 	w := &world{t: t, cfg: pipeline.DefaultConfig()}
 	w.cfg.Rules.Dir, w.cfg.Engine.AlignTimeout, w.cfg.Engine.Workers, w.cfg.Engine.TakeoverAfter = t.TempDir(), time.Hour, 2, 0

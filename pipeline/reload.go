@@ -49,6 +49,7 @@ func (s *session) reload(r reload) {
 		return
 	}
 	s.metrics.refusedRuleset.Set(0)
+	s.metrics.observeTimings(s)
 	s.engine.SetRules(r.set)
 	s.set = r.set
 	s.breaker.setRules(r.set)

@@ -21,13 +21,13 @@ const maxBackoff = 15 * time.Second
 
 // commit writes an epoch until it is committed. p is its progress, the last of
 // records. It runs beside the session's goroutine.
-func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress) error {
+func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress, t *tally) error {
 	if n, most := len(records[len(records)-1].Value), s.cfg.sizes.of(s.topics.Progress)-framing; n > most {
 		return fatalf("the progress takes %d bytes, and topic %s takes %d: raise its max.message.bytes", n, s.topics.Progress, most)
 	}
 	said, backoff := "", time.Duration(0)
 	var began time.Time
-	err := s.transact(ctx, records)
+	err := s.transact(ctx, records, t)
 	for tries := 1; err != nil; tries++ {
 		if ctx.Err() != nil {
 			return err
@@ -49,7 +49,7 @@ func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress
 		if sleep(ctx, backoff/2+rand.N(backoff/2)) != nil {
 			return err
 		}
-		if err = s.tryAgain(ctx, records, p, err); err == nil {
+		if err = s.tryAgain(ctx, records, p, t, err); err == nil {
 			s.log.Info("the epoch is committed", "epoch", p.Epoch, "tries", tries+1, "after", time.Since(began).Round(time.Millisecond))
 		}
 	}
@@ -58,7 +58,7 @@ func (s *session) commit(ctx context.Context, records []*kgo.Record, p *progress
 }
 
 // tryAgain writes an epoch anew if what is committed says that it is needed.
-func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progress, failed error) error {
+func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progress, t *tally, failed error) error {
 	if contested(failed) {
 		if err := s.contest(ctx, failed); isFatal(err) {
 			return err
@@ -91,7 +91,7 @@ func (s *session) tryAgain(ctx context.Context, records []*kgo.Record, p *progre
 	for _, r := range records {
 		r.Context = nil // the client's, of the try before
 	}
-	if err := s.transact(ctx, records); err != nil {
+	if err := s.transact(ctx, records, t); err != nil {
 		return err
 	}
 	return s.shown(ctx, p)

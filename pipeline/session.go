@@ -56,6 +56,7 @@ type session struct {
 	ends      ends
 
 	epochs      int64
+	tally       tally
 	balance     Balance
 	room        room
 	probe       probe
@@ -143,7 +144,9 @@ func newSession(cfg sessionConfig, txnID string, set *rules.Set, schema *event.S
 		readAhead: cfg.Engine.ReadAhead.Milliseconds(), capacity: cfg.Engine.BufferRecords, refundBytes: firstRefundBytes,
 		epoch: &epoch{}, commits: make(chan committed, 1), etas: map[string]calendar.Span{}}
 	s.ends.answer = make(chan endsAnswer, 1)
-	m.leftOut.Reset()
+	for _, st := range schema.Streams {
+		m.leftOut.WithLabelValues(st.Name).Set(0)
+	}
 	for method, d := range cfg.ETA {
 		s.etas[method], _ = calendar.ParseSpan(d) // checked by Validate
 	}
@@ -223,7 +226,9 @@ func (s *session) loop(ctx, work context.Context) error {
 			moved = s.step(work)
 		}
 		moved = s.fillSome() || moved
-		moved = s.saveFor(time.Since(began)/saveShare) || moved
+		worked := time.Now()
+		moved = s.saveFor(worked.Sub(began)/saveShare) || moved
+		s.tally.took(stepSave, worked)
 		if s.failed == nil && s.commitDue() {
 			s.startCommit(work, false)
 		}
@@ -286,10 +291,11 @@ func (s *session) commitDue() bool {
 
 func (s *session) afterCommit(ctx context.Context, c committed) error {
 	s.committing = false
-	s.metrics.commits.Observe(c.took.Seconds())
+	s.metrics.commitSeconds.Observe(c.took.Seconds())
 	if c.err != nil {
 		return c.err
 	}
+	s.metrics.add(&c.tally)
 	s.noteCommitted(c)
 	s.cfg.committed(c.progress)
 	s.metrics.setBalance(c.progress.Balance)

@@ -1,10 +1,10 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
-	"strconv"
 	"time"
+
+	"github.com/refundguard/refundguard/pipeline/kafka"
 )
 
 // checkSettings warns of settings of topics under which what the program says of
@@ -16,46 +16,41 @@ func (s *session) checkSettings(ctx context.Context) {
 			names = append(names, st.Topic)
 		}
 	}
-	configs, err := s.adm.DescribeTopicConfigs(ctx, names...)
+	settings, err := kafka.TopicSettings(ctx, s.adm, names...)
 	if err != nil {
 		s.log.Debug("asking for the settings of topics failed", "error", err)
-		return
 	}
-	for _, rc := range configs {
-		set := map[string]string{}
-		for _, c := range rc.Configs {
-			set[c.Key] = c.MaybeValue()
-		}
-		switch rc.Name {
+	for topic, set := range settings {
+		switch topic {
 		case s.topics.Decisions:
-			s.checkRetention(rc.Name, set)
+			s.checkRetention(topic, set)
 		case s.topics.Progress:
-			s.checkCompacted(rc.Name, set)
+			s.checkCompacted(topic, set)
 		default:
-			s.checkTimestamps(rc.Name, set)
+			s.checkTimestamps(topic, set)
 		}
 	}
 }
 
 // checkRetention warns where the journal forgets refunds sooner than the state.
-func (s *session) checkRetention(topic string, set map[string]string) {
-	ms, err := strconv.ParseInt(set["retention.ms"], 10, 64)
-	if err != nil {
+func (s *session) checkRetention(topic string, set kafka.Settings) {
+	kept, told := set.Retention()
+	if !told {
 		return
 	}
-	short := ms >= 0 && ms < s.cfg.State.Retention.Milliseconds()
+	short := kept < s.cfg.State.Retention
 	s.metrics.shortRetention.WithLabelValues(topic).Set(oneIf(short))
 	if short {
 		s.log.Warn("the journal is kept shorter than state.retention: raise its retention.ms", "topic", topic,
-			"retention", time.Duration(ms)*time.Millisecond, "state.retention", s.cfg.State.Retention)
+			"retention", kept, "state.retention", s.cfg.State.Retention)
 	}
 }
 
 // checkCompacted warns where the progress could be deleted by age.
-func (s *session) checkCompacted(topic string, set map[string]string) {
-	if policy, told := set["cleanup.policy"]; told && policy != "compact" {
+func (s *session) checkCompacted(topic string, set kafka.Settings) {
+	if _, deletes := set.Policy(); deletes {
 		s.log.Warn("the progress topic is not compacted: after a long stop its last record would be gone, and with it all that is known of what was decided. Set cleanup.policy=compact",
-			"topic", topic, "cleanup.policy", policy)
+			"topic", topic, "cleanup.policy", set["cleanup.policy"])
 	}
 }
 
@@ -65,12 +60,15 @@ const mostAhead = time.Hour
 // checkTimestamps warns where producers may write any time: a record whose times
 // are both in the future says that its partition has come that far, and refunds
 // no longer wait for what is behind it.
-func (s *session) checkTimestamps(topic string, set map[string]string) {
-	ms, err := strconv.ParseInt(cmp.Or(set["message.timestamp.after.max.ms"], set["message.timestamp.difference.max.ms"]), 10, 64) // the latter before Kafka 3.6
-	if err != nil {
+func (s *session) checkTimestamps(topic string, set kafka.Settings) {
+	ahead, told := set.Millis("message.timestamp.after.max.ms")
+	if !told {
+		ahead, told = set.Millis("message.timestamp.difference.max.ms") // before Kafka 3.6
+	}
+	if !told {
 		return
 	}
-	loose := set["message.timestamp.type"] != "LogAppendTime" && ms > mostAhead.Milliseconds()
+	loose := set["message.timestamp.type"] != "LogAppendTime" && ahead > mostAhead
 	s.metrics.looseTimestamps.WithLabelValues(topic).Set(oneIf(loose))
 	if loose {
 		s.log.Warn("producers of this topic may write timestamps of the far future, and refunds then don't wait for what is behind them: set message.timestamp.type=LogAppendTime, or message.timestamp.after.max.ms to an hour at most",

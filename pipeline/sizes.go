@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/refundguard/refundguard/pipeline/kafka"
 	"github.com/refundguard/refundguard/rules/event"
 )
 
@@ -97,15 +98,13 @@ func (s *session) measure(ctx context.Context) error {
 	for _, p := range s.outputTopics() {
 		names = append(names, p.name)
 	}
-	configs, err := s.adm.DescribeTopicConfigs(ctx, names...)
+	settings, err := kafka.TopicSettings(ctx, s.adm, names...)
 	if err != nil {
 		s.log.Debug("asking for max.message.bytes failed: it is learned by refusals", "error", err)
 	}
-	for _, rc := range configs {
-		for _, c := range rc.Configs {
-			if n, err := strconv.Atoi(c.MaybeValue()); c.Key == "max.message.bytes" && err == nil {
-				s.cfg.sizes.configure(rc.Name, n)
-			}
+	for topic, set := range settings {
+		if n, err := strconv.Atoi(set["max.message.bytes"]); err == nil {
+			s.cfg.sizes.configure(topic, n)
 		}
 	}
 	for _, topic := range names {

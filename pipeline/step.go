@@ -13,11 +13,16 @@ import (
 // step applies what may be applied and decides what is due. It reports whether
 // there was anything.
 func (s *session) step(ctx context.Context) bool {
+	start := time.Now()
 	moved := s.collect(s.applyLimit())
 	if moved {
 		s.applyChunk()
+		start = s.tally.took(stepApply, start)
 	}
 	decided := s.pass()
+	if decided {
+		s.tally.took(stepDecide, start)
+	}
 	if s.held || s.refundsWait() || s.lives.late {
 		s.askEnds(ctx)
 	}
@@ -37,6 +42,7 @@ func (s *session) refundsWait() bool {
 // collect takes records up to a limit from all partitions in turn.
 func (s *session) collect(limit frontier) bool {
 	s.chunk, s.items, s.held = s.chunk[:0], s.items[:0], false
+	starving, decoding := false, false
 	for _, in := range s.inputs {
 		for _, p := range in.partitions {
 			for len(s.chunk) < chunkRecords {
@@ -51,6 +57,7 @@ func (s *session) collect(limit frontier) bool {
 				if len(got) == 0 {
 					break
 				}
+				in.taken += len(got)
 				s.gather(p, got)
 				for i := range got {
 					if in.decides && got[i].Offset >= p.passed {
@@ -60,8 +67,10 @@ func (s *session) collect(limit frontier) bool {
 			}
 			s.reader.resume(p)
 			s.held = s.held || p.peek() != nil
+			starving, decoding = starving || p.starves(), decoding || p.decoding()
 		}
 	}
+	s.reader.pressure.tell(starving || len(s.chunk) == 0 && !decoding)
 	return len(s.chunk) > 0
 }
 
@@ -105,12 +114,15 @@ func (s *session) applyChunk() {
 		case r.Fate == engine.Conflict:
 			s.refuse(r, conflict(r), rules.Medium, now)
 		case r.Fate == engine.Duplicate:
-			s.metrics.duplicates.WithLabelValues(r.part.in.stream.Name).Inc()
+			r.part.in.duplicates.Inc()
 		case r.part.in == s.payments:
 			s.labelPayment(r)
 		}
 	}
-	s.metrics.applied.Add(float64(len(s.chunk)))
+	for _, in := range s.inputs {
+		in.applied.Add(float64(in.taken))
+		in.taken = 0
+	}
 	clear(s.chunk)
 	clear(s.items)
 }
@@ -163,7 +175,7 @@ func (s *session) passBy(r *record, now time.Time) {
 		s.refuse(r, conflict(r), rules.Critical, now)
 	case r.Fate == engine.Duplicate:
 		s.balance.Duplicates++
-		s.metrics.duplicates.WithLabelValues("refunds").Inc()
+		s.refunds.duplicates.Inc()
 	case r.history:
 		s.balance.History++
 	}

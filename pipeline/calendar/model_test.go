@@ -15,23 +15,32 @@ import (
 // model looks at the clock on the wall, minute by minute.
 type model struct {
 	zone     *time.Location
-	hours    map[time.Weekday][][2]string // "09:00", "12:30"
-	holidays []string
+	hours    map[time.Weekday][][2]int // minutes of the day
+	holidays map[date]bool
 }
 
-// open says whether the minute that begins at t is business time. Times of day
-// compare as texts.
+type date struct {
+	year  int
+	month time.Month
+	day   int
+}
+
+func dateOf(wall time.Time) (d date) {
+	d.year, d.month, d.day = wall.Date()
+	return d
+}
+
+// open says whether the minute that begins at t is business time.
 func (m model) open(t time.Time) bool {
 	wall := t.In(m.zone)
-	clock := wall.Format("15:04")
-	return !slices.Contains(m.holidays, wall.Format(time.DateOnly)) &&
-		slices.ContainsFunc(m.hours[wall.Weekday()], func(h [2]string) bool { return h[0] <= clock && clock < h[1] })
+	minute := wall.Hour()*60 + wall.Minute()
+	return slices.ContainsFunc(m.hours[wall.Weekday()], func(h [2]int) bool { return h[0] <= minute && minute < h[1] }) && !m.holidays[dateOf(wall)]
 }
 
-// after walks until d has passed; false if that takes more than 60 days.
+// after walks until d has passed; false if that takes more than 30 days.
 func (m model) after(t time.Time, d time.Duration) (time.Time, bool) {
 	at := t.Truncate(time.Minute)
-	for range 60 * 24 * 60 {
+	for range 30 * 24 * 60 {
 		next := at.Add(time.Minute)
 		if m.open(at) {
 			from := at
@@ -52,9 +61,11 @@ func (m model) after(t time.Time, d time.Duration) (time.Time, bool) {
 func (m model) businessDays(t time.Time, n int) (time.Time, bool) {
 	today, ends := t.In(m.zone).Format(time.DateOnly), map[string]time.Time{}
 	at := t.Truncate(time.Minute)
-	for range 60 * 24 * 60 {
-		if date := at.In(m.zone).Format(time.DateOnly); date > today && m.open(at) {
-			ends[date] = at.Add(time.Minute)
+	for range 30 * 24 * 60 {
+		if m.open(at) {
+			if date := at.In(m.zone).Format(time.DateOnly); date > today {
+				ends[date] = at.Add(time.Minute)
+			}
 		}
 		if at = at.Add(time.Minute); len(ends) > n+2 {
 			break
@@ -82,7 +93,7 @@ var names = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 // business draws a configuration, and its model.
 func business(t *rapid.T, near time.Time, zone *time.Location) (calendar.Config, model) {
-	m := model{zone: zone, hours: map[time.Weekday][][2]string{}}
+	m := model{zone: zone, hours: map[time.Weekday][][2]int{}, holidays: map[date]bool{}}
 	c := calendar.Config{Timezone: zone.String(), Hours: map[string]string{}}
 	clock := func(minute int) string { return fmt.Sprintf("%02d:%02d", minute/60, minute%60) }
 	first := rapid.IntRange(0, 6).Draw(t, "first weekday")
@@ -94,17 +105,16 @@ func business(t *rapid.T, near time.Time, zone *time.Location) (calendar.Config,
 		slices.Sort(edges)
 		var texts []string
 		for j := 0; j+1 < len(edges); j += 2 {
-			h := [2]string{clock(edges[j]), clock(edges[j+1])}
-			m.hours[time.Weekday(day)] = append(m.hours[time.Weekday(day)], h)
-			texts = append(texts, h[0]+"-"+h[1])
+			m.hours[time.Weekday(day)] = append(m.hours[time.Weekday(day)], [2]int{edges[j], edges[j+1]})
+			texts = append(texts, clock(edges[j])+"-"+clock(edges[j+1]))
 		}
 		c.Hours[names[day]] = strings.Join(rapid.Permutation(texts).Draw(t, "order"), ", ")
 	}
 	from := near.AddDate(0, 0, rapid.IntRange(-5, 10).Draw(t, "holidays from"))
 	for i := range rapid.IntRange(0, 12).Draw(t, "holidays") {
-		m.holidays = append(m.holidays, from.AddDate(0, 0, i).Format(time.DateOnly))
+		m.holidays[dateOf(from.AddDate(0, 0, i))] = true
+		c.Holidays = append(c.Holidays, from.AddDate(0, 0, i).Format(time.DateOnly))
 	}
-	c.Holidays = m.holidays
 	return c, m
 }
 

@@ -25,6 +25,7 @@ type Book struct {
 	waiting [rules.Critical + 1]struct {
 		n      int
 		timers timers // by Since
+		due    timers // by Due
 	}
 	ended map[uint16][]string // without a disk: finished, by day
 
@@ -147,6 +148,19 @@ func (b *Book) watch(c *Case) {
 	if len(q.timers) > 2*q.n+64 {
 		q.timers = q.timers.of(func(t timer) bool { return b.waits(t, c.Severity) })
 	}
+	if now.due != 0 && (!was.inReview() || was.severity != c.Severity || was.due != c.Due) {
+		heap.Push(&q.due, timer{c.Due, c.RefundID})
+	}
+	if len(q.due) > 2*q.n+64 {
+		q.due = q.due.of(func(t timer) bool { return b.isDue(t, c.Severity) })
+	}
+}
+
+// isDue reports whether a case is still in review, under that severity and until
+// then.
+func (b *Book) isDue(t timer, s rules.Severity) bool {
+	w := b.open[t.id]
+	return w.inReview() && w.severity == s && w.due == t.due
 }
 
 // waits reports whether a case is still in review, under that severity and since
@@ -156,17 +170,18 @@ func (b *Book) waits(t timer, s rules.Severity) bool {
 	return w.inReview() && w.severity == s && w.since == t.due
 }
 
-// Next is the id of a case whose time has passed, and whether there is one. The
-// case must be Put with another time, or none, before the next one is asked for.
-func (b *Book) Next(now int64) (id string, ok bool) {
+// Next is the id of the case whose time has passed first, that time, and whether
+// there is one. The case must be Put with another time, or none, before the next
+// one is asked for.
+func (b *Book) Next(now int64) (id string, due int64, ok bool) {
 	for len(b.timers) > 0 && b.timers[0].due <= now {
 		t := b.timers[0]
 		if b.open[t.id].due == t.due {
-			return t.id, true
+			return t.id, t.due, true
 		}
 		heap.Pop(&b.timers)
 	}
-	return "", false
+	return "", 0, false
 }
 
 // Waiting is how many cases of a severity are in review, and since when the one
@@ -180,6 +195,19 @@ func (b *Book) Waiting(s rules.Severity) (n int, since int64) {
 		return 0, 0
 	}
 	return q.n, q.timers[0].due
+}
+
+// Deadline is the earliest of the deadlines of the cases of a severity that are in
+// review; 0 if there is none.
+func (b *Book) Deadline(s rules.Severity) int64 {
+	q := &b.waiting[s]
+	for len(q.due) > 0 && !b.isDue(q.due[0], s) {
+		heap.Pop(&q.due)
+	}
+	if len(q.due) == 0 {
+		return 0
+	}
+	return q.due[0].due
 }
 
 // Open is how many cases something is waited for.

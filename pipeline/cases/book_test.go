@@ -124,11 +124,12 @@ func TestBook(t *testing.T) {
 					d.load(t, b)
 				}
 			case 8:
-				passed := []string{}
-				for id, ok := b.Next(now); ok; id, ok = b.Next(now) {
-					if c := model[id]; c == nil || c.Due == 0 || c.Due > now {
-						t.Fatalf("seed %d: %s is not due at %d: %+v", seed, id, now, c)
+				passed, last := []string{}, int64(0)
+				for id, due, ok := b.Next(now); ok; id, due, ok = b.Next(now) {
+					if c := model[id]; c == nil || c.Due == 0 || c.Due > now || c.Due != due || due < last {
+						t.Fatalf("seed %d: %s is not due at %d of %d, behind %d: %+v", seed, id, due, now, last, c)
 					}
+					last = due
 					passed = append(passed, id)
 					c := *model[id]
 					c.Due = []int64{0, now + 1 + r.Int64N(day)}[r.IntN(2)]
@@ -263,7 +264,7 @@ func BenchmarkBook(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now++
-		for id, ok := book.Next(now); ok; id, ok = book.Next(now) {
+		for id, _, ok := book.Next(now); ok; id, _, ok = book.Next(now) {
 			book.Put(&cases.Case{RefundID: id, State: cases.InReview, Severity: rules.Low, Due: now + n, Since: now})
 		}
 	}

@@ -109,6 +109,23 @@ const (
 	CodeRepeated     = "RESULT_REPEATED"
 )
 
+// Kinds, Alerts and Codes are all that there are, for metrics that start their
+// series at zero.
+func Kinds() []Kind {
+	return []Kind{Approve, Reject, Escalate, TimePassed, Confirm, Deny, Execute, Fail}
+}
+
+// Alerts: see Kinds.
+func Alerts() []string {
+	return []string{AlertDeadline, AlertDenied, AlertUnapproved, AlertTwice, AlertAfterAll, AlertOtherAmount, AlertOtherCurrency,
+		AlertUnknown, AlertFailed, AlertOverdue}
+}
+
+// Codes: see Kinds.
+func Codes() []string {
+	return []string{CodeUnknown, CodeFinished, CodeNotInReview, CodeSameAnalyst, CodeSelfApproval, CodePaid, CodeNotApproved, CodeRepeated}
+}
+
 // transition does one thing to a case, or refuses to.
 type transition func(c *Case, ev *Event, p Policy, ch *Change) *Refusal
 

@@ -58,7 +58,7 @@ func newWarehouse(t *testing.T, brokers []string) *warehouse {
 func newSink(config clickhouse.Config, options []kgo.Opt, log *slog.Logger) (*clickhouse.Sink, error) {
 	return clickhouse.New(config, clickhouse.Deps{
 		Options: options, Logger: log,
-		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", DeadLetters: "dead-letters"},
+		Topics: clickhouse.Topics{Decisions: "refund-decisions", Alerts: "alerts", Labels: "refund-labels", Cases: "refundguard-cases", Status: "refund-status", DeadLetters: "dead-letters"},
 	})
 }
 

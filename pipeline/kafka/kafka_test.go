@@ -25,6 +25,7 @@ import (
 
 	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
 const username, password = "guard", "correct horse"
@@ -74,6 +75,7 @@ func write(t *testing.T, name string, content []byte) string {
 
 func cluster(t *testing.T, opts ...kfake.Opt) kafka.Config {
 	t.Helper()
+	kafkatest.InProcess(t)
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +186,7 @@ func TestPasswordRotates(t *testing.T) {
 }
 
 func TestCheckSaysWhy(t *testing.T) {
+	kafkatest.InProcess(t)
 	server, cert, _ := authority(t)
 	elsewhere, elsewhereCert, _ := authority(t, "kafka.example")
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

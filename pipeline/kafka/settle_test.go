@@ -10,11 +10,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
 // Where a transaction is open, the end isn't known until it has ended; then it is
 // behind all of it.
 func TestSettled(t *testing.T) {
+	kafkatest.InProcess(t)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "t"))
 	if err != nil {
 		t.Fatal(err)

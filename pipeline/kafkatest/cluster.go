@@ -55,6 +55,16 @@ func Start(t testing.TB) *Cluster {
 	return c
 }
 
+// InProcess is for a test that makes a fake cluster of its own, whose controls it
+// needs: where the tests run on the real broker it would only repeat what the run
+// on the fake has shown, so that it is left out there.
+func InProcess(t testing.TB) {
+	t.Helper()
+	if os.Getenv("REFUNDGUARD_TEST_KAFKA") == "apache" {
+		t.Skip("kafkatest: a test of the in-process Kafka, which runs without REFUNDGUARD_TEST_KAFKA")
+	}
+}
+
 // Brokers are the seed addresses. They stay the same over Restart.
 func (c *Cluster) Brokers() []string { return []string{c.broker.addr()} }
 

@@ -9,13 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Deadlines are the contract's defaults, by severity, and the severity to which a
-// review that nobody gave a verdict on in time is escalated.
-var (
-	sla       = map[string]time.Duration{"critical": 15 * time.Minute, "high": time.Hour, "medium": 4 * time.Hour, "low": 24 * time.Hour}
-	escalated = map[string]string{"low": "medium", "medium": "high", "high": "critical", "critical": "critical"}
-)
-
 // Deadline is until when a refund in review waits, as its case says.
 type Deadline struct {
 	At       time.Time
@@ -38,11 +31,11 @@ func (c *Comparison) deadlineOf(r *kgo.Record) (d Deadline, ok bool) {
 	if Header(r, "refundguard-state") != "in_review" {
 		return d, false
 	}
-	at, err := time.Parse(time.RFC3339, Header(r, "refundguard-deadline"))
-	if err != nil {
-		c.Errorf("the case of refund %s: its deadline: %v", r.Key, err)
+	at := deadlineOf(r)
+	if at == 0 {
+		c.Errorf("the case of refund %s, in review, has no deadline that can be read: %q", r.Key, Header(r, "refundguard-deadline"))
 	}
-	return Deadline{at, Header(r, "refundguard-severity")}, true
+	return Deadline{time.UnixMilli(at).UTC(), Header(r, "refundguard-severity")}, true
 }
 
 // checkDeadlines wants what follows from deadlines that are of processing time:
@@ -67,7 +60,7 @@ func (c *Comparison) checkDeadlines() {
 			alerts[a.RefundID] = append(alerts[a.RefundID], a)
 		}
 	}
-	deadlines := c.deadlines()
+	deadlines, sla := c.deadlines(), defaultLives().SLA
 	for refund, d := range c.Decisions {
 		if d.Outcome != "review" || len(deadlines[refund]) == 0 {
 			continue // without a case: told by checkCases
@@ -79,7 +72,7 @@ func (c *Comparison) checkDeadlines() {
 		for _, next := range deadlines[refund][1:] {
 			at := next.At.Add(-sla[next.Severity])
 			told := slices.IndexFunc(alerts[refund], func(a alert) bool { return a.At.Equal(at) && a.Severity == next.Severity })
-			if told < 0 || at.Before(now.At) || next.Severity != escalated[now.Severity] {
+			if told < 0 || at.Before(now.At) || next.Severity != escalated(now.Severity) {
 				c.Errorf("refund %s: its deadline %v became %v; alerts: %v", refund, now, next, alerts[refund])
 				break
 			}

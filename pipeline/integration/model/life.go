@@ -67,7 +67,11 @@ type following struct {
 	source   string
 }
 
-var severities = []string{"low", "medium", "high", "critical"}
+// escalated is the next higher severity; the highest stays.
+func escalated(severity string) string {
+	severities := []string{"low", "medium", "high", "critical"}
+	return severities[min(slices.Index(severities, severity)+1, len(severities)-1)]
+}
 
 func (l *life) final() bool {
 	return l.state == "rejected" || l.state == "executed" || l.state == "failed"
@@ -151,10 +155,7 @@ func (p *Lives) verdict(l life, h happening) (life, following, bool) {
 	return l.approved(by, "APPROVED_BY_ANALYST")
 }
 
-func (l *life) raise() {
-	at := slices.Index(severities, l.severity)
-	l.severity = severities[min(at+1, len(severities)-1)]
-}
+func (l *life) raise() { l.severity = escalated(l.severity) }
 
 func (l life) approved(by, reason string) (life, following, bool) {
 	l.state, l.first = "approved", ""
