@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -77,11 +76,7 @@ func newAlertsListCmd() *cobra.Command {
 			return err
 		}
 		if *output == "json" {
-			values := []json.RawMessage{}
-			for _, r := range records {
-				values = append(values, r.Value)
-			}
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(values)
+			return writeRecords(cmd, records)
 		}
 		if len(records) == 0 {
 			fmt.Fprintln(cmd.OutOrStdout(), "no alerts")

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 func newBenchCmd() *cobra.Command {
 	var (
 		o       bench.Options
-		brokers []string
+		m       benchFlags
 		profile string
 		output  *string
 	)
@@ -28,21 +27,28 @@ func newBenchCmd() *cobra.Command {
 		Long: `Measures and prints a table:
 
   engine  ten rules, six past-events expressions, 5 % refunds: decoding, applying,
-          deciding and encoding, from memory
+          deciding and encoding, from memory; on each of --cpus processors
   gate    the same through the whole pipeline, exactly once, from Kafka to Kafka:
           on the brokers of --brokers, where it creates topics of its own
           (refundguard-bench-…) and deletes them, or on an embedded one in this
-          process
-  state   the same events through an engine that is saved to disk beside it, and
-          restored in the end, and sent to a folder as a checkpoint and taken from
-          there: what that costs (only if named)
-  rules   deciding refunds by 100 rules over 40 past-events expressions of up to
-          64 events each, on one processor and on all: an event is a refund, and
-          100 evaluations
+          process; with --state while the state is saved and copied to a bucket,
+          with --sinks until all is stored in a ClickHouse that it starts, whose
+          processors are this machine's and whose CPU time doesn't count
+  rules   deciding refunds by each of --rules rules over at most 40 past-events
+          expressions of up to 64 events each, on one processor and on all: an
+          event is a refund, and as many evaluations
+  state   the same events as engine's through an engine that is saved to disk
+          beside it, and restored in the end, and sent to a folder as a
+          checkpoint and taken from there: what that costs (only if named)
 
-and, as commands of their own, bench recovery: what a crash costs, and bench
-overload: what more than can be worked off does to the service's memory.`,
-		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
+The digest is of every refund's outcome, score and rules. It is the same for the
+same --events, --seed and --hot-merchant, whatever engine or gate runs on.
+
+And, as commands of their own: bench keys, from thousands to millions of
+customers; bench latency, from a refund to its decision at a fixed rate; bench
+recovery, what a crash costs; bench overload, what more than can be worked off
+does to the service's memory.`,
+		Example:   "  refundguard bench\n  refundguard bench engine --events 3000000 --cpus 1,2,4\n  refundguard bench gate --brokers 127.0.0.1:9092 -o json",
 		ValidArgs: []string{"engine", "gate", "rules", "state"},
 		Args:      cobra.OnlyValidArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +60,9 @@ overload: what more than can be worked off does to the service's memory.`,
 			}
 			if o.Events < 1000 {
 				return usage{fmt.Errorf("--events %d: fewer than 1000 measure nothing", o.Events)}
+			}
+			if err := m.check(); err != nil {
+				return err
 			}
 			if profile != "" {
 				if len(args) != 1 {
@@ -72,7 +81,7 @@ overload: what more than can be worked off does to the service's memory.`,
 				}
 				return benchState(cmd, o, *output)
 			}
-			return benchEvents(cmd, args, o, brokers, *output)
+			return benchEvents(cmd, args, o, m, *output)
 		},
 	}
 	output = outputFlag(cmd)
@@ -80,9 +89,14 @@ overload: what more than can be worked off does to the service's memory.`,
 	f.IntVar(&o.Events, "events", 1_000_000, "how many events")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the generator")
 	f.Float64Var(&o.Hot, "hot-merchant", 0, "share of all events that one merchant has, 0 to 1")
-	f.StringSliceVar(&brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
+	f.StringSliceVar(&m.gate.Brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
+	f.IntSliceVar(&m.cpus, "cpus", nil, "numbers of processors that engine uses, one after the other; default: all")
+	f.IntSliceVar(&m.rules, "rules", []int{1, 10, 50, 100, 200, 500, 1000}, "numbers of rules")
+	f.BoolVar(&m.state, "state", false, "gate: save the state to a folder, and copy it to another as checkpoints")
+	f.BoolVar(&m.gate.Sinks, "sinks", false, "gate: have ClickHouse and a receiver of alerts run on this machine, and measure until all is stored")
+	f.DurationVar(&m.saveEvery, "save-interval", time.Second, "gate --state: how often")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
-	cmd.AddCommand(newBenchRecoveryCmd(), newBenchOverloadCmd())
+	cmd.AddCommand(newBenchKeysCmd(), newBenchLatencyCmd(), newBenchCopyCmd(), newBenchRecoveryCmd(), newBenchOverloadCmd())
 	return cmd
 }
 
@@ -108,46 +122,4 @@ func benchState(cmd *cobra.Command, o bench.Options, output string) error {
 	}
 	t.Render()
 	return nil
-}
-
-// benchEvents measures all but the state.
-func benchEvents(cmd *cobra.Command, args []string, o bench.Options, brokers []string, output string) error {
-	var results []bench.Result
-	for _, what := range args {
-		r, err := measure(cmd.Context(), what, o, brokers)
-		if err != nil {
-			return fmt.Errorf("bench %s: %w", what, err)
-		}
-		results = append(results, r...)
-	}
-	if output == "json" {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(results)
-	}
-	t := newTable(cmd.OutOrStdout(), "", "events", "events/s", "CPU µs/event", "peak RSS MiB", "approve", "review", "reject", "digest")
-	for _, r := range results {
-		t.AppendRow(table.Row{r.Name, r.Events, int64(r.EventsPerSecond), fmt.Sprintf("%.2f", r.CPUPerEvent), int64(r.RSS),
-			r.Outcomes["approve"], r.Outcomes["review"], r.Outcomes["reject"], r.Digest})
-	}
-	t.Render()
-	return nil
-}
-
-func measure(ctx context.Context, what string, o bench.Options, brokers []string) (results []bench.Result, err error) {
-	results = make([]bench.Result, 1, 2)
-	switch what {
-	case "engine":
-		results[0], err = bench.Engine(ctx, o)
-	case "gate":
-		results[0], err = bench.Gate{Brokers: brokers}.Run(ctx, o)
-	default:
-		o.Events = max(1000, o.Events/10) // each costs as much as ten events of the others
-		if results[0], err = bench.Hundred(ctx, o, 1); err != nil {
-			return nil, err
-		}
-		o.Profile = nil
-		var all bench.Result
-		all, err = bench.Hundred(ctx, o, runtime.GOMAXPROCS(0))
-		results = append(results, all)
-	}
-	return results, err
 }

@@ -47,16 +47,12 @@ from what is measured.`,
 	f.DurationVar(&r.Latency, "latency", 5*time.Second, "how long latencies are measured, three times with and without saving; 0: not at all")
 	f.Uint64Var(&r.Seed, "seed", 1, "seed of the generator")
 	f.StringSliceVar(&r.Brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := checkOutput(*output); err != nil {
 			return err
 		}
-		for _, k := range keys {
-			n, err := parseCount(k)
-			if err != nil || n < 1000 || n > 100_000_000 {
-				return usage{fmt.Errorf("--keys %s: write numbers from 1k to 100M", k)}
-			}
-			r.Keys = append(r.Keys, n)
+		if r.Keys, err = parseKeys(keys); err != nil {
+			return err
 		}
 		if len(r.Keys) == 0 || r.Rate < 1000 || r.Rate > 1_000_000 || r.Behind < 0 || r.Behind > time.Hour || r.Latency < 0 || r.Latency > time.Minute {
 			return usage{errors.New("--keys must name a size, --rate be from 1000 to 1000000, --behind 1h at most, --latency 1m at most")}

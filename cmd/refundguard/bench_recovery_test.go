@@ -58,7 +58,7 @@ func TestBenchRecovery(t *testing.T) {
 
 // runIfStarted is main where a bench has started the test's own program.
 func runIfStarted() {
-	if len(os.Args) > 2 && os.Args[1] == "run" {
+	if len(os.Args) > 2 && (os.Args[1] == "run" || os.Args[1] == "bench") {
 		main()
 	}
 }

@@ -14,26 +14,31 @@ import (
 	"github.com/refundguard/refundguard/sinks/clickhouse/local"
 )
 
+// startClickHouse starts one that ends with the test, which is skipped where there
+// is none.
+func startClickHouse(t *testing.T, c local.Config) *local.Server {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts ClickHouse")
+	}
+	server, err := local.Start(t.Context(), c)
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("no ClickHouse: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return server
+}
+
 // Refunds are decided while ClickHouse is not there yet, is killed, or refuses
 // a record; in the end it has every decision once, but for that one, which is
 // among the dead letters.
 func TestDecisionsGoOnWithoutClickHouse(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts ClickHouse")
-	}
 	place := local.Config{Dir: t.TempDir(), Password: "secret", Port: freePort(t)}
 	addr := fmt.Sprintf("127.0.0.1:%d", place.Port)
-	start := func() *local.Server {
-		t.Helper()
-		server, err := local.Start(t.Context(), place)
-		if err != nil && os.Getenv("CI") != "true" {
-			t.Skipf("no ClickHouse: %v", err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return server
-	}
+	start := func() *local.Server { return startClickHouse(t, place) }
 	start().Close() // fetches it, or skips
 
 	s := newStoreFront(t)
@@ -69,8 +74,7 @@ func TestDecisionsGoOnWithoutClickHouse(t *testing.T) {
 	server.Kill()
 	decide(many("killed-")...)
 	eventually(t, "says so", func() bool { return running.clickhouse.Ready() != nil })
-	server = start()
-	defer server.Close()
+	start()
 	stores(sent)
 
 	conn, err := ch.Open(&ch.Options{Addr: []string{addr}, Auth: ch.Auth{Username: local.Username, Password: "secret"}})

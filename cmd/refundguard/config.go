@@ -18,7 +18,9 @@ import (
 	"github.com/refundguard/refundguard/connect"
 	"github.com/refundguard/refundguard/pipeline"
 	"github.com/refundguard/refundguard/pipeline/kafka"
+	"github.com/refundguard/refundguard/rules/event"
 	"github.com/refundguard/refundguard/sinks/clickhouse"
+	"github.com/refundguard/refundguard/sinks/privacy"
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
 
@@ -28,6 +30,7 @@ type config struct {
 	Pipeline   pipeline.Config   `koanf:",squash"`
 	ClickHouse clickhouse.Config `koanf:"clickhouse"`
 	Webhooks   webhook.Config    `koanf:"webhooks"`
+	Privacy    privacy.Config    `koanf:"privacy"`
 	HTTP       httpConfig        `koanf:"http"`
 	Log        logConfig         `koanf:"log"`
 }
@@ -95,6 +98,31 @@ func loadConfig(file string, environ []string) (*loaded, error) {
 	return l, nil
 }
 
+// readConfig is loadConfig for a command that needs every setting read, and
+// nothing of the sections that it doesn't work with.
+func readConfig(file string) (*loaded, error) {
+	l, err := loadConfig(file, os.Environ())
+	if err == nil && len(l.faults) > 0 {
+		return nil, l.faults
+	}
+	return l, err
+}
+
+// readClickHouse is readConfig for a command that works with ClickHouse.
+func readClickHouse(file string, observe bool) (*loaded, error) {
+	l, err := readConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.ClickHouse.Validate(); err != nil {
+		return nil, l.from.Faults("clickhouse", err)
+	}
+	if observe {
+		l.config = l.observed()
+	}
+	return l, nil
+}
+
 // withTopics is the configuration with every stream's topic, which is that of
 // the schema where it is not set.
 func (l *loaded) withTopics() config {
@@ -154,8 +182,10 @@ func (l *loaded) check() error {
 	}
 	add("", l.Pipeline.Validate())
 	if l.clickhouseOn() {
-		add("clickhouse", checkClickHouse(l.ClickHouse, l.Pipeline.Names()))
+		add("clickhouse", checkClickHouse(l.config))
 	}
+	_, err := l.pseudonymizer()
+	add("privacy", err)
 	add("", l.Webhooks.Validate())
 	add("http", l.HTTP.validate())
 	add("log", l.Log.validate())
@@ -175,19 +205,29 @@ func (l *loaded) clickhouseOn() bool {
 }
 
 // checkClickHouse builds what run would, which reads the files that are named.
-func checkClickHouse(c clickhouse.Config, topics pipeline.Topics) error {
-	if err := c.Validate(); err != nil {
+func checkClickHouse(c config) error {
+	if err := c.ClickHouse.Validate(); err != nil {
 		return err
 	}
-	sink, err := clickhouse.New(c, clickhouse.Deps{Topics: clickhouseTopics(topics)})
+	sink, err := clickhouse.New(c.ClickHouse, clickhouseDeps(c.Pipeline))
 	if err != nil {
 		return err
 	}
 	return sink.Close()
 }
 
-func clickhouseTopics(t pipeline.Topics) clickhouse.Topics {
-	return clickhouse.Topics{Decisions: t.Decisions, Alerts: t.Alerts, Labels: t.Labels, Cases: t.Cases, DeadLetters: t.DeadLetters}
+// clickhouseDeps is what the sink has to know of the rest.
+func clickhouseDeps(c pipeline.Config) clickhouse.Deps {
+	t := c.Names()
+	schema, err := c.Schema()
+	if err != nil {
+		schema = nil // c.Validate says what is wrong with it
+	}
+	return clickhouse.Deps{
+		Topics: clickhouse.Topics{Decisions: t.Decisions, Alerts: t.Alerts, Labels: t.Labels, Cases: t.Cases, Status: t.Status, DeadLetters: t.DeadLetters},
+		Schema: schema,
+		Limits: event.Limits{MaxBytes: c.Limits.MaxRecordBytes, MaxDepth: c.Limits.MaxDepth, MaxFieldBytes: c.Limits.MaxFieldBytes},
+	}
 }
 
 func (c httpConfig) validate() error {

@@ -39,13 +39,15 @@ func mustLoad(t *testing.T, content string, environ ...string) *loaded {
 	return l
 }
 
-func TestExampleLoads(t *testing.T) {
-	l, err := loadConfig(example, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.check(); err != nil {
-		t.Error(err)
+func TestExamplesLoad(t *testing.T) {
+	for _, file := range []string{example, "../../deploy/compose/refundguard.yaml"} {
+		l, err := loadConfig(file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.check(); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/refundguard/refundguard/cmd/refundguard/demo"
+	"github.com/refundguard/refundguard/deploy"
 	"github.com/refundguard/refundguard/rules/starter"
 	"github.com/refundguard/refundguard/sinks/webhook"
 )
@@ -46,6 +47,9 @@ The shop's year passes fast, but deadlines and ETAs are of this machine's time.
 So the demo's are short: 8 to 12 s, instead of hours and days. Everything that
 is late is found by then, so that --once takes at least that long.
 
+Where a prometheus binary is on PATH it runs beside the demo, scrapes the service,
+and has the alert rules; its address is printed.
+
 The first start fetches ClickHouse's engine with npm, unless a clickhouse binary
 is on PATH; after that no network is needed.`,
 		Example: `  refundguard demo                      # a day of the shop in each second
@@ -56,7 +60,7 @@ is on PATH; after that no network is needed.`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	o := demo.Options{Speed: 86400, Starter: starter.FS, NewService: demoService}
+	o := demo.Options{Speed: 86400, Starter: starter.FS, AlertRules: deploy.AlertRules, NewService: demoService}
 	cfg := shopFlags(f, 0.002)
 	f.StringVar(&o.Data, "data", "", "folder with transactions.jsonl and refunds.jsonl (and other streams) to play")
 	f.Var(&o.Speed, "speed", "how fast the shop's time passes: 1d/s, 12h/s, 5000x, max")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -65,11 +64,7 @@ lists all, unless --since says otherwise, and says which counts.`,
 			return err
 		}
 		if *output == "json" {
-			values := []json.RawMessage{}
-			for _, r := range records {
-				values = append(values, r.Value)
-			}
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(values)
+			return writeRecords(cmd, records)
 		}
 		printLabels(cmd, records, *refund)
 		return nil

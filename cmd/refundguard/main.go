@@ -48,7 +48,8 @@ func newRootCmd() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newReviewCmd(), newMigrateCmd(), newDLQCmd(), newAlertsCmd(), newLabelsCmd(), newSnoozeCmd(), newHoldCmd(), newResumeCmd(), newStateCmd(), newStatusCmd(), newVersionCmd(),
+	root.AddCommand(newRunCmd(), newConfigCmd(), newRulesCmd(), newReviewCmd(), newReportCmd(), newMigrateCmd(), newPseudonymCmd(), newEraseCmd(), newDoctorCmd(), newDLQCmd(), newAlertsCmd(), newLabelsCmd(),
+		newSnoozeCmd(), newHoldCmd(), newResumeCmd(), newStateCmd(), newStatusCmd(), newVersionCmd(),
 		newGenCmd(), newDemoCmd(), newBenchCmd())
 	markProblems(root)
 	return root

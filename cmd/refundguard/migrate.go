@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -22,26 +21,16 @@ is false.`,
 	file := configFlag(cmd)
 	observe := observeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		l, err := loadConfig(*file, os.Environ())
+		l, err := readClickHouse(*file, *observe)
 		if err != nil {
 			return err
 		}
-		if len(l.faults) > 0 {
-			return l.faults
-		}
-		if err := l.ClickHouse.Validate(); err != nil {
-			return l.from.Faults("clickhouse", err)
-		}
-		c := l.config
-		if *observe {
-			c = c.observed()
-		}
-		applied, err := clickhouse.Migrate(cmd.Context(), c.ClickHouse)
+		applied, err := clickhouse.Migrate(cmd.Context(), l.ClickHouse)
 		for _, name := range applied {
 			fmt.Fprintln(cmd.OutOrStdout(), "applied", name)
 		}
 		if err == nil && len(applied) == 0 {
-			fmt.Fprintf(cmd.OutOrStdout(), "database %s is up to date\n", c.ClickHouse.Database)
+			fmt.Fprintf(cmd.OutOrStdout(), "database %s is up to date\n", l.ClickHouse.Database)
 		}
 		return err
 	}

@@ -40,12 +40,9 @@ type ruleTarget struct {
 // findRules takes what the command names, or rules.dir of the configuration.
 // With a configuration its streams, fields and currencies are known too.
 func findRules(file, named string) (ruleTarget, error) {
-	l, err := loadConfig(file, os.Environ())
+	l, err := readConfig(file)
 	if err != nil {
 		return ruleTarget{}, err
-	}
-	if len(l.faults) > 0 {
-		return ruleTarget{}, l.faults
 	}
 	if err := l.Pipeline.Validate(); err != nil {
 		return ruleTarget{}, l.from.Faults("", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/refundguard/refundguard/pipeline"
@@ -75,7 +76,7 @@ func newService(c config, log *slog.Logger) (*service, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	s.pipeline, err = pipeline.New(c.Pipeline, pipeline.Deps{
-		Options: s.kafka, TransactionalID: c.Kafka.TransactionalID, CreateTopics: c.Kafka.CreateTopics,
+		Options: s.counted("pipeline"), TransactionalID: c.Kafka.TransactionalID, CreateTopics: c.Kafka.CreateTopics,
 		Logger: log, Registerer: s.registry,
 	})
 	if err != nil {
@@ -119,25 +120,44 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
+// counted is how to reach Kafka, for clients that metrics count under a name.
+func (s *service) counted(client string) []kgo.Opt {
+	return append(slices.Clone(s.kafka), kafka.ClientMetrics(s.registry, client))
+}
+
 // addSinks builds the sinks that are configured.
 func (s *service) addSinks() (err error) {
 	topics := s.config.Pipeline.Names()
 	if len(s.config.ClickHouse.Addr) > 0 {
-		s.clickhouse, err = clickhouse.New(s.config.ClickHouse, clickhouse.Deps{
-			Options: s.kafka, Logger: s.log.With("sink", "clickhouse"), Registerer: s.registry,
-			Topics: clickhouseTopics(topics),
-		})
+		deps := clickhouseDeps(s.config.Pipeline)
+		deps.Options, deps.Logger, deps.Registerer = s.counted("clickhouse"), s.log.With("sink", "clickhouse"), s.registry
+		if deps.Privacy, err = s.config.pseudonymizer(); err != nil {
+			return fmt.Errorf("privacy: %w", err)
+		}
+		s.clickhouse, err = clickhouse.New(s.config.ClickHouse, deps)
 		if err != nil {
 			return fmt.Errorf("clickhouse: %w", err)
 		}
 	}
 	if len(s.config.Webhooks) > 0 {
 		s.webhooks, err = webhook.New(s.config.Webhooks, webhook.Deps{
-			Options: s.kafka, Logger: s.log.With("sink", "webhook"), Registerer: s.registry,
+			Options: s.counted("webhooks"), Logger: s.log.With("sink", "webhook"), Registerer: s.registry,
 			AlertsTopic: topics.Alerts, DeadLettersTopic: topics.DeadLetters,
 		})
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	for name, one := range s.sinks() {
+		promauto.With(s.registry).NewGaugeFunc(prometheus.GaugeOpts{Name: "refundguard_sink_ready", Help: "1 while a sink can do its work: clickhouse, webhooks.",
+			ConstLabels: prometheus.Labels{"sink": name}}, func() float64 {
+			if one.Ready() != nil {
+				return 0
+			}
+			return 1
+		})
+	}
+	return nil
 }
 
 // Address is where the HTTP server listens, or "".

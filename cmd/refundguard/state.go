@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -43,12 +42,9 @@ func newStateFlags(cmd *cobra.Command) stateFlags {
 }
 
 func (f stateFlags) load() (config, error) {
-	l, err := loadConfig(*f.file, os.Environ())
+	l, err := readConfig(*f.file)
 	if err != nil {
 		return config{}, err
-	}
-	if len(l.faults) > 0 {
-		return config{}, l.faults
 	}
 	c := l.config
 	if *f.observe {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -90,6 +91,15 @@ func (t *topicReader) read(ctx context.Context, options []kgo.Opt, topic string,
 		found = found[n:]
 	}
 	return found, nil
+}
+
+// writeRecords writes what records hold, which is JSON, as one list.
+func writeRecords(cmd *cobra.Command, records []*kgo.Record) error {
+	values := []json.RawMessage{}
+	for _, r := range records {
+		values = append(values, r.Value)
+	}
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(values)
 }
 
 // scan gives each committed record of a topic from a Kafka timestamp on (zero:

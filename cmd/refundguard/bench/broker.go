@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -26,62 +25,141 @@ const gatePartitions = 8
 // decisions that are committed.
 type Gate struct {
 	Brokers []string // none: an embedded broker in this process, whose CPU time counts too
+
+	// SaveEvery is how often the state is saved to a folder and copied to
+	// another as a checkpoint meanwhile; 0: never.
+	SaveEvery time.Duration
+
+	// Sinks has ClickHouse and a receiver of alerts run beside it; what is
+	// measured ends when all is stored.
+	Sinks bool
 }
 
-// Run fills the topics, drains them with the pipeline, and deletes them.
-func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
-	name := "gate, embedded Kafka"
-	brokers := g.Brokers
-	if len(brokers) == 0 {
-		c, err := kfake.NewCluster(kfake.NumBrokers(1))
-		if err != nil {
-			return r, fmt.Errorf("embedded Kafka: %w", err)
-		}
-		defer c.Close()
-		brokers = c.ListenAddrs()
-	} else {
-		name = "gate, Kafka"
-	}
-	prefix := fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano())
-	cfg := pipeline.DefaultConfig()
-	cfg.Streams["transactions"] = streamTopic(prefix+"transactions", "")
-	cfg.Streams["refunds"] = streamTopic(prefix+"refunds", "earliest")
-	for _, name := range []string{"complaints", "confirmations", "reviews", "ledger_results"} {
-		cfg.Streams[name] = streamTopic(prefix+name, "")
-	}
-	cfg.Topics = cfg.Topics.WithPrefix(prefix)
-	dir, err := os.MkdirTemp("", "refundguard-bench-")
-	if err != nil {
-		return r, err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "gate.yaml"), []byte(gateRules), 0o600); err != nil {
-		return r, err
-	}
-	cfg.Rules.Dir, cfg.Rules.Reload = dir, 0
+// gateRun is a gate's topics and folder.
+type gateRun struct {
+	brokers []string
+	cfg     pipeline.Config
+	prefix  string
+	client  *kgo.Client
+	adm     *kadm.Client
+	sinks   *gateSinks // nil: none
+	closes  []func()
+}
 
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(100_000),
-		kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+// Run fills the topics, drains them with the pipeline, reads what was decided,
+// and deletes them.
+func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
+	run, err := g.prepare(ctx)
+	defer run.close()
 	if err != nil {
 		return r, err
 	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
-	topics := []string{cfg.Streams["transactions"].Topic, cfg.Streams["refunds"].Topic}
-	if resp, err := adm.CreateTopics(ctx, gatePartitions, 1, nil, topics...); err != nil || resp.Error() != nil {
-		return r, fmt.Errorf("creating the topics: %w", errors.Join(err, resp.Error()))
-	}
-	defer func() {
-		all := slices.AppendSeq(topics, maps.Values(cfg.Topics.ByKey()))
-		_, _ = adm.DeleteTopics(context.WithoutCancel(ctx), all...)
-	}()
-	refunds, err := fill(ctx, cl, newGate(o.Events, o.Seed, o.Hot), topics)
+	refunds, err := fill(ctx, run.client, newGate(o.Events, o.Seed, o.Hot), run.inputs())
 	if err != nil {
 		return r, fmt.Errorf("filling the topics: %w", err)
 	}
+	if r, err = run.drain(ctx, o, g.name(), refunds); err != nil {
+		return r, err
+	}
+	decisions := 0
+	if r.Digest, decisions, err = committedDigest(ctx, run.adm, run.brokers, run.cfg.Topics.Decisions); err != nil {
+		return r, err
+	}
+	if decisions != refunds {
+		return r, fmt.Errorf("%d decisions are committed on %d refunds", decisions, refunds)
+	}
+	if g.SaveEvery > 0 && r.Checkpoints == 0 {
+		return r, fmt.Errorf("no checkpoint was made in the %.1f s that it took: take more events, or save more often", r.Seconds)
+	}
+	return r, nil
+}
 
-	p, err := pipeline.New(cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(brokers...)}, TransactionalID: prefix + "gate", CreateTopics: true,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: prometheus.NewRegistry()})
+func (g Gate) name() string {
+	name := "gate, embedded Kafka"
+	if len(g.Brokers) > 0 {
+		name = "gate, Kafka"
+	}
+	if g.SaveEvery > 0 {
+		name += fmt.Sprintf(", state saved every %v", g.SaveEvery)
+	}
+	if g.Sinks {
+		name += ", until stored in ClickHouse"
+	}
+	return name
+}
+
+// prepare makes the topics; what it made is to be closed after an error, too.
+func (g Gate) prepare(ctx context.Context) (run *gateRun, err error) {
+	run = &gateRun{brokers: g.Brokers, cfg: pipeline.DefaultConfig(), prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano())}
+	if len(g.Brokers) == 0 {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1))
+		if err != nil {
+			return run, fmt.Errorf("embedded Kafka: %w", err)
+		}
+		run.closes = append(run.closes, c.Close)
+		run.brokers = c.ListenAddrs()
+	}
+	cfg := &run.cfg
+	for _, name := range []string{"transactions", "refunds", "complaints", "confirmations", "reviews", "ledger_results"} {
+		cfg.Streams[name] = streamTopic(run.prefix+name, "")
+	}
+	cfg.Streams["refunds"] = streamTopic(run.prefix+"refunds", "earliest")
+	cfg.Topics = cfg.Topics.WithPrefix(run.prefix)
+	dir, err := os.MkdirTemp("", "refundguard-bench-")
+	if err != nil {
+		return run, err
+	}
+	run.closes = append(run.closes, func() { _ = os.RemoveAll(dir) })
+	content := gateRules
+	if g.Sinks {
+		content, cfg.Alerts.MinSeverity = alerting, "high"
+	}
+	cfg.Rules.Dir, cfg.Rules.Reload = filepath.Join(dir, "rules"), 0
+	cfg.Engine.AlignTimeout = 10 * time.Minute // a slow machine must not have refunds held: the digest would differ
+	if err := errors.Join(os.Mkdir(cfg.Rules.Dir, 0o700), os.WriteFile(filepath.Join(cfg.Rules.Dir, "gate.yaml"), []byte(content), 0o600)); err != nil {
+		return run, err
+	}
+	if g.SaveEvery > 0 {
+		s := &cfg.State
+		s.Dir, s.SaveInterval = filepath.Join(dir, "state"), g.SaveEvery
+		s.Checkpoint, s.CheckpointInterval, s.CheckpointKeep = filepath.Join(dir, "bucket"), g.SaveEvery, 1_000_000 // they are counted in the end
+	}
+	run.client, err = kgo.NewClient(kgo.SeedBrokers(run.brokers...), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(100_000),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	if err != nil {
+		return run, err
+	}
+	run.closes = append(run.closes, run.client.Close)
+	run.adm = kadm.NewClient(run.client)
+	if resp, err := run.adm.CreateTopics(ctx, gatePartitions, 1, nil, run.inputs()...); err != nil || resp.Error() != nil {
+		return run, fmt.Errorf("creating the topics: %w", errors.Join(err, resp.Error()))
+	}
+	run.closes = append(run.closes, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_, _ = run.adm.DeleteTopics(ctx, slices.AppendSeq(run.inputs(), maps.Values(cfg.Topics.ByKey()))...)
+	})
+	if g.Sinks {
+		return run, run.addSinks(ctx, dir)
+	}
+	return run, nil
+}
+
+func (run *gateRun) inputs() []string {
+	return []string{run.cfg.Streams["transactions"].Topic, run.cfg.Streams["refunds"].Topic}
+}
+
+func (run *gateRun) close() {
+	for _, f := range slices.Backward(run.closes) {
+		f()
+	}
+}
+
+// drain has the pipeline decide all refunds.
+func (run *gateRun) drain(ctx context.Context, o Options, name string, refunds int) (r Result, err error) {
+	registry := prometheus.NewRegistry()
+	p, err := pipeline.New(run.cfg, pipeline.Deps{Options: []kgo.Opt{kgo.SeedBrokers(run.brokers...)}, TransactionalID: run.prefix + "gate", CreateTopics: true,
+		Logger: slog.New(slog.DiscardHandler), Registerer: registry})
 	if err != nil {
 		return r, err
 	}
@@ -90,6 +168,11 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 	ended := make(chan error, 1)
 	watch := o.start()
 	go func() { ended <- p.Run(runCtx) }()
+	if run.sinks != nil {
+		run.sinks.start(runCtx)
+		defer run.sinks.running.Wait()
+		defer stop()
+	}
 	for p.Balance().Read < int64(refunds) {
 		select {
 		case err := <-ended:
@@ -97,7 +180,24 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	r = watch.result(name, o.Events, refunds)
+	decided := spent().wall - watch.since.wall
+	if run.sinks != nil {
+		if err := run.stored(ctx); err != nil {
+			return r, err
+		}
+	}
+	r = watch.stop().result(name, o.Events, refunds)
+	if run.sinks != nil {
+		if r.Sinks, err = run.count(ctx, refunds); err != nil {
+			return r, err
+		}
+		r.Sinks.Decided = decided.Seconds()
+	}
+	if run.cfg.State.Dir != "" {
+		if r.Saves, r.Checkpoints, err = run.saved(ctx, registry); err != nil {
+			return r, err
+		}
+	}
 	stop()
 	b := p.Balance()
 	r.Outcomes = map[string]int64{"approve": b.Approved, "review": b.InReview, "reject": b.Rejected}
@@ -108,6 +208,28 @@ func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
 		return r, fmt.Errorf("the balance is off: %+v", b)
 	}
 	return r, nil
+}
+
+// saved counts saves of the state that came to their end, and checkpoints.
+func (run *gateRun) saved(ctx context.Context, registry *prometheus.Registry) (saves, checkpoints int, err error) {
+	families, err := registry.Gather()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, f := range families {
+		if f.GetName() == "refundguard_state_save_seconds" {
+			for _, m := range f.GetMetric() {
+				saves += int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	bucket, err := pipeline.OpenCheckpoints(run.cfg, run.prefix+"gate", "")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer bucket.Close()
+	all, _, err := bucket.List(ctx)
+	return saves, len(all), err
 }
 
 func streamTopic(topic, from string) pipeline.StreamConfig {

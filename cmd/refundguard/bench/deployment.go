@@ -31,6 +31,7 @@ type deployment struct {
 	generate context.CancelFunc // ends that
 	next     []gateEvent
 	sent     int
+	late     func(due time.Time) // called when an event is produced that was due then; nil: nobody asks
 
 	fake      *kfake.Cluster // nil: the cluster is not ours
 	client    *kgo.Client
@@ -184,6 +185,9 @@ func (d *deployment) produce(ctx context.Context, at time.Time, failed *sendErro
 	}
 	if len(d.next) == 0 {
 		return false
+	}
+	if d.late != nil {
+		d.late(at)
 	}
 	e := d.next[0]
 	d.next = d.next[1:]

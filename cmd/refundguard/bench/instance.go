@@ -74,20 +74,25 @@ func (d *deployment) configuration(name string, s settings) (string, error) {
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// start starts an instance and comes back at once.
+// start starts the service and comes back at once.
 func (d *deployment) start(s settings) (*instance, error) {
-	in := &instance{name: fmt.Sprintf("instance-%d", len(d.instances)+1), ended: make(chan struct{})}
-	file, err := d.configuration(in.name, s)
+	file, err := d.configuration(fmt.Sprintf("instance-%d", len(d.instances)+1), s)
 	if err != nil {
 		return nil, err
 	}
-	in.cmd = exec.Command(d.program, "run", "-c", file)
+	return d.launch(s.env, "run", "-c", file)
+}
+
+// launch starts the program and comes back at once.
+func (d *deployment) launch(env []string, args ...string) (*instance, error) {
+	in := &instance{name: fmt.Sprintf("instance-%d", len(d.instances)+1), ended: make(chan struct{})}
+	in.cmd = exec.Command(d.program, args...)
 	for _, v := range os.Environ() { // REFUNDGUARD_… would override the file
 		if !strings.HasPrefix(v, "REFUNDGUARD_") {
 			in.cmd.Env = append(in.cmd.Env, v)
 		}
 	}
-	in.cmd.Env = append(in.cmd.Env, s.env...)
+	in.cmd.Env = append(in.cmd.Env, env...)
 	// Ctrl-C is for us, who end it.
 	in.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	logs, err := in.cmd.StderrPipe()
@@ -248,7 +253,7 @@ func (in *instance) get(ctx context.Context, path string) (code int, body string
 	return resp.StatusCode, string(text), err
 }
 
-// metrics are by name, with labels as they are written, if these have no spaces.
+// metrics are by name: the sum over all labels.
 func (in *instance) metrics(ctx context.Context) (map[string]float64, error) {
 	_, body, err := in.get(ctx, "/metrics")
 	if err != nil {
@@ -256,9 +261,10 @@ func (in *instance) metrics(ctx context.Context) (map[string]float64, error) {
 	}
 	all := map[string]float64{}
 	for line := range strings.Lines(body) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if v, err := strconv.ParseFloat(value, 64); err == nil {
-			all[name] = v
+		line = strings.TrimSpace(line)
+		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		if err == nil && !strings.HasPrefix(line, "#") {
+			all[line[:strings.IndexAny(line, "{ ")]] += v
 		}
 	}
 	return all, nil

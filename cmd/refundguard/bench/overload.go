@@ -293,12 +293,8 @@ func (s *sampler) take(ctx context.Context) {
 	one := OverloadSample{Seconds: time.Since(s.began).Seconds(), Applied: int64(m["refundguard_records_applied_total"]),
 		CPU: m["process_cpu_seconds_total"], Saves: int64(m["refundguard_state_save_seconds_count"]), Shed: m["refundguard_shadow_rules_shed"] > 0,
 		OverloadMost: OverloadMost{RSS: int64(m["process_resident_memory_bytes"]), Go: int64(m["go_memstats_sys_bytes"] - m["go_memstats_heap_released_bytes"]),
+			Lag:   int64(m["refundguard_lag_records"]),
 			State: int64(m["refundguard_state_bytes"]), Cold: int64(m["refundguard_state_cold_keys"]), Waiting: int64(m["refundguard_refunds_waiting"])}}
-	for name, v := range m {
-		if strings.HasPrefix(name, "refundguard_lag_records{") {
-			one.Lag += int64(v)
-		}
-	}
 	s.samples = append(s.samples, one)
 }
 

@@ -204,7 +204,7 @@ func (in *instance) saved(ctx context.Context) (map[string]float64, error) {
 	now := time.Now()
 	for time.Since(now) < startWithin {
 		m, err := in.metrics(ctx)
-		if err == nil && m["refundguard_state_saved_timestamp_seconds"] > float64(now.UnixMilli())/1000 {
+		if err == nil && m["refundguard_state_saved_timestamp_seconds"] > float64(now.UnixMilli())/1000 && m["refundguard_state_disk_bytes"] > 0 { // which is counted a little later
 			return m, nil
 		}
 		if err := errors.Join(in.failed(), sleep(ctx, 20*time.Millisecond)); err != nil {
@@ -293,20 +293,17 @@ func (d *deployment) failover(ctx context.Context, rate int, leader, standby *in
 		if err := sleep(ctx, 3*time.Second); err != nil {
 			return err
 		}
-		usual = d.ledger.gap(warm)
+		if err := leader.decides(ctx, warm, func() bool { usual = d.ledger.gap(warm); return usual > 0 }); err != nil {
+			return err
+		}
 		at := time.Now()
 		leader.signal(s)
 		live, err := standby.ready(ctx, false)
 		if err != nil {
 			return err
 		}
-		for !d.ledger.cameAfter(live) {
-			if time.Since(live) > quiet {
-				return fmt.Errorf("%s was live and decided nothing for %v", standby.name, quiet)
-			}
-			if err := sleep(ctx, 10*time.Millisecond); err != nil {
-				return err
-			}
+		if err := standby.decides(ctx, live, func() bool { return d.ledger.cameAfter(live) }); err != nil {
+			return err
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return err
@@ -319,4 +316,17 @@ func (d *deployment) failover(ctx context.Context, rate int, leader, standby *in
 		err = leader.stop(ctx)
 	}
 	return usual, gap, err
+}
+
+// decides waits for what came of decisions since.
+func (in *instance) decides(ctx context.Context, since time.Time, came func() bool) error {
+	for !came() {
+		if time.Since(since) > quiet {
+			return fmt.Errorf("%s was live and decided nothing for %v", in.name, quiet)
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }

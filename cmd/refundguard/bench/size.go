@@ -39,7 +39,7 @@ const eventsOfAKey = 16
 // sizes compares states that differ in one thing.
 func sizes(ctx context.Context, schema *event.Schema, o Options) (s StateSizes, err error) {
 	o.Events = min(o.Events, 1_000_000)
-	mixed := gateEvents(o)
+	mixed := newGate(o.Events, o.Seed, o.Hot).rest()
 	payments := slices.DeleteFunc(slices.Clone(mixed), func(e gateEvent) bool { return e.refund })
 	var of [5]Size
 	for i, m := range []struct {
@@ -68,7 +68,7 @@ func spread(o Options, customers int) (all []gateEvent) {
 	g := newGate(o.Events, o.Seed, 0)
 	for i := range o.Events {
 		p := payment{number: uint64(i + 1), customer: uint64(i % customers), merchant: uint64(i % gateMerchants), cents: 3000, instrument: 1}
-		all = append(all, g.transaction(p, gateStart.Add(time.Duration(float64(i)*g.step)*time.Millisecond)))
+		all = append(all, g.transaction(make([]byte, 0, 384), p, gateStart.Add(time.Duration(float64(i)*g.step)*time.Millisecond)))
 	}
 	return all
 }

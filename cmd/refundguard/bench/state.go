@@ -61,7 +61,7 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 		return r, err
 	}
 	defer st.Close()
-	all := gateEvents(o)
+	all := newGate(o.Events, o.Seed, o.Hot).rest()
 	plain, _, err := runState(ctx, schema, set, all, nil)
 	if err != nil {
 		return r, err
@@ -84,12 +84,11 @@ func State(ctx context.Context, o Options) (r StateResult, err error) {
 	defer back.Close()
 	back.KeepOnDisk(st)
 	watch := o.start() // a profile is of loading
-	start, cpu := watch.wall, watch.cpu
 	if err := back.Restore(st.Meta(), time.Now().UnixMilli(), st); err != nil {
 		return r, err
 	}
-	r.Load, r.LoadCPU = time.Since(start).Seconds(), (cpuTime() - cpu).Seconds()
-	watch.end()
+	loading := watch.stop()
+	r.Load, r.LoadCPU = loading.wall.Seconds(), loading.cpu.Seconds()
 	if got := back.Stats(); got.Keys != stats.Keys { // events behind the horizon are not restored
 		return r, fmt.Errorf("restored %+v, saved %+v", got, stats)
 	}
@@ -145,20 +144,6 @@ func measureCheckpoint(ctx context.Context, st *store.Store, r *StateResult) err
 	return errors.Join(err, empty.Close())
 }
 
-func perEvent(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / 1000 / float64(n) }
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func gateEvents(o Options) (all []gateEvent) {
-	for g := newGate(o.Events, o.Seed, o.Hot); ; {
-		e, ok := g.next()
-		if !ok {
-			return all
-		}
-		all = append(all, e)
-	}
-}
-
 type stateRun struct {
 	engine *engine.Engine
 	cpu    time.Duration
@@ -173,7 +158,7 @@ func runState(ctx context.Context, schema *event.Schema, set *rules.Set, all []g
 	}
 	runtime.GC()
 	cpu := cpuTime()
-	for items := range decodeAhead(ctx, schema, all, runtime.GOMAXPROCS(0)) {
+	for items := range decodeAhead(ctx, schema, all, runtime.GOMAXPROCS(0), true) {
 		e.Apply(items)
 		var due []*engine.Item
 		for _, it := range items {

@@ -32,6 +32,7 @@ type Options struct {
 	HTTP  string // the same for the service's own HTTP
 
 	Starter    fs.FS
+	AlertRules []byte // Prometheus' rule file
 	NewService func(Endpoints, *slog.Logger) (Service, error)
 
 	Out      io.Writer // the summary
@@ -145,6 +146,11 @@ func (s *stage) play(ctx context.Context) (*Summary, error) {
 	}()
 	if err := s.cast.start(s.options); err != nil {
 		return nil, err
+	}
+	if !s.o.Once { // which is over before anybody could look
+		if err := s.startPrometheus(); err != nil {
+			return nil, err
+		}
 	}
 	s.say.begin(s)
 	took, left := s.wait(ctx, work, began, fed)

@@ -64,7 +64,7 @@ func (f *folder) open(starter fs.FS) error {
 		f.lock = nil
 		return fmt.Errorf("another demo runs in %s: stop it, or choose another folder with --dir", f.dir)
 	}
-	for _, old := range []string{"clickhouse", "state", logName} {
+	for _, old := range []string{"clickhouse", "prometheus", "state", logName} {
 		if err := os.RemoveAll(filepath.Join(f.dir, old)); err != nil {
 			return fmt.Errorf("removing the last demo's %s: %w", old, err)
 		}

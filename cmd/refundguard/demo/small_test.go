@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -77,7 +78,7 @@ func TestFolderKeepsRulesOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(f.path("state"), 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(f.path("state"), 0o700), os.Mkdir(f.path("prometheus"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.close(); err != nil {
@@ -91,7 +92,7 @@ func TestFolderKeepsRulesOnly(t *testing.T) {
 	if text, err := os.ReadFile(rule); string(text) != "edited" {
 		t.Errorf("the edited rule is %q, %v", text, err)
 	}
-	for _, gone := range []string{"state", logName} {
+	for _, gone := range []string{"prometheus", "state", logName} {
 		if _, err := os.Stat(f.path(gone)); err == nil {
 			t.Errorf("%s of the last demo is still there", gone)
 		}

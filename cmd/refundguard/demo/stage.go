@@ -41,6 +41,8 @@ type stage struct {
 	feeder   *feeder
 	cast     *cast
 
+	prometheus prometheus
+
 	endpoints Endpoints
 	service   chan error // its end
 	stop      context.CancelFunc
@@ -221,6 +223,7 @@ func (s *stage) stopService() error {
 }
 
 func (s *stage) close() {
+	s.prometheus.close()
 	if s.cast != nil {
 		s.cast.close()
 	}

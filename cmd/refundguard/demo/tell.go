@@ -158,15 +158,17 @@ func printable(line string) string {
 
 // where says what can be looked at, and edited.
 func (s *stage) where() []string {
-	return []string{
-		"",
-		"metrics     http://" + s.endpoints.HTTP + "/metrics (and /readyz, /livez)",
-		"ClickHouse  http://" + s.server.HTTPAddr() + "/play  user dashboards, password " + s.server.Password() + ", tables refundguard.*",
-		"Kafka       " + strings.Join(s.endpoints.Kafka, ","),
-		"rules       " + s.folder.rules + "  (edit them: changes act within a second)",
-		"log         " + s.folder.path(logName),
-		"",
+	lines := []string{"", "metrics     http://" + s.endpoints.HTTP + "/metrics (and /readyz, /livez)"}
+	if !s.o.Once {
+		lines = append(lines, "Prometheus  "+s.prometheus.about(),
+			"Grafana     not part of the demo: docker compose -f deploy/compose.yaml up, or import dashboards/*.json, with this ClickHouse and Prometheus as data sources")
 	}
+	return append(lines,
+		"ClickHouse  http://"+s.server.HTTPAddr()+"/play  user dashboards, password "+s.server.Password()+", tables refundguard.*",
+		"Kafka       "+strings.Join(s.endpoints.Kafka, ","),
+		"rules       "+s.folder.rules+"  (edit them: changes act within a second)",
+		"log         "+s.folder.path(logName),
+		"")
 }
 
 // panel is how it goes, for a terminal.
