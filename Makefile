@@ -5,6 +5,8 @@ GO       ?= go
 FUZZTIME ?= 30s
 ARGS     ?=
 SEEDS    ?= 200
+WHAT     ?= engine --events 1000000
+ROUNDS   ?= 7
 
 # The race detector needs a C compiler. Without one, tests run all the same.
 RACE := $(shell command -v "$${CC:-gcc}" >/dev/null 2>&1 && echo -race)
@@ -14,10 +16,10 @@ BROKER := $$($(GO) list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImp
 	| awk '/pipeline\/kafkatest/ {print $$NF}')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check lint bench sim fault fault-long fuzz fuzz-long clean
+.PHONY: help demo build dashboards test check lint bench bench-compare sim fault fault-long fuzz fuzz-long clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## everything on this machine: Kafka, ClickHouse, the service, a shop's year
 	./bin/refundguard demo $(ARGS)
@@ -25,11 +27,14 @@ demo: build ## everything on this machine: Kafka, ClickHouse, the service, a sho
 build: ## bin/refundguard
 	$(GO) build -trimpath -o bin/refundguard ./cmd/refundguard
 
+dashboards: ## Grafana's JSON from dashboards/gen
+	$(GO) run ./dashboards/gen dashboards
+
 test: ## every test, on the real Kafka (Java; Maven fetches it) and the real ClickHouse (npm fetches it)
 	@[ -n "$(RACE)" ] || echo "no C compiler: tests run without the race detector"
 	REFUNDGUARD_TEST_KAFKA=apache $(GO) test $(RACE) -count=1 -p 2 -timeout 30m $(BROKER)
 	$(GO) test $(RACE) -timeout 30m ./...
-	$(GO) -C tools test -timeout 1m ./...
+	$(GO) -C tools test -timeout 5m ./...
 	$(GO) test -count=1 -timeout 5m -run TestHostileRules ./rules # times mean nothing to the race detector
 
 check: lint ## what to run before a commit: formatting, vet, staticcheck, the fast tests
@@ -43,6 +48,11 @@ lint: ## formatting, vet, staticcheck
 
 bench: build ## speed of the engine alone, and through a broker
 	./bin/refundguard bench $(ARGS)
+
+# Figures of one run say little on a machine that does other work, too.
+bench-compare: ## this tree's speed against another version's, in turn: OLD=v1.0 WHAT="gate --events 500000" ROUNDS=7
+	@[ -n "$(OLD)" ] || { echo 'say what to compare with: make bench-compare OLD=HEAD~1'; exit 2; }
+	$(GO) -C tools run ./benchcompare -root $(CURDIR) -old $(OLD) -what "$(WHAT)" -rounds $(ROUNDS) $(ARGS)
 
 # Each seed is a process of its own. A report of 1,000 seeds and more is kept.
 sim: ## simulations of the core, scheduled by seeds: SEEDS=1000, SEED=7 for one (pipeline/sim)
