@@ -1,5 +1,6 @@
 // Package sinks holds what the program's sinks share: the error that says why
-// a delivery failed and whether to try again, and the pause between tries.
+// a delivery failed and whether to try again, the pause between tries, and for how
+// long a consumer group waits for one that was killed.
 package sinks
 
 import (

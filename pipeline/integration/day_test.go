@@ -257,6 +257,7 @@ func (d *day) killed(share float64) {
 	} else {
 		sv.crash()
 	}
+	d.cluster.ExpireMembers()
 	d.scene.Logf("killed (%d, %v): %d of the day's refunds were written meanwhile, %d scripts are open", how, settings.Die, d.fed-fed, len(d.unfinished()))
 }
 
@@ -285,6 +286,7 @@ func TestDayOfARefundDesk(t *testing.T) {
 
 	// What counts in refunded must have survived, too.
 	sv.crash()
+	d.cluster.ExpireMembers()
 	probes := d.probes()
 	sv = startProcess(t, d.settings)
 	for _, r := range probes {

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/refundguard/refundguard/sinks"
 )
 
 // session is one membership of the consumer group. It ends with the sink, or
@@ -48,6 +50,7 @@ func (s *Sink) consume(ctx context.Context) error {
 	ses.mu.Lock() // the callbacks need the client, too
 	client, err := kgo.NewClient(append(s.options[:len(s.options):len(s.options)],
 		kgo.ConsumerGroup(s.cfg.Group),
+		kgo.SessionTimeout(sinks.SessionTimeout),
 		kgo.ConsumeTopics(append(s.topics.names(), topicsOf(s.inputs)...)...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

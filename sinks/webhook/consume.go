@@ -71,6 +71,7 @@ func newConsumer(base []kgo.Opt, group, topic, deadLetters string) (*consumer, e
 	}
 	opts := append(append([]kgo.Opt{}, base...),
 		kgo.ConsumerGroup(group),
+		kgo.SessionTimeout(sinks.SessionTimeout),
 		kgo.ConsumeTopics(topic),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// A new endpoint, and one whose place Kafka has forgotten, begins with the
