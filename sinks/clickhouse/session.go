@@ -48,9 +48,8 @@ func (s *Sink) consume(ctx context.Context) error {
 	defer cancel()
 	ses := &session{sink: s, ctx: ctx, marks: map[place]mark{}, parts: map[place]*partition{}}
 	ses.mu.Lock() // the callbacks need the client, too
-	client, err := kgo.NewClient(append(s.options[:len(s.options):len(s.options)],
+	client, err := kgo.NewClient(append(append([]kgo.Opt{kgo.SessionTimeout(sinks.SessionTimeout)}, s.options...),
 		kgo.ConsumerGroup(s.cfg.Group),
-		kgo.SessionTimeout(sinks.SessionTimeout),
 		kgo.ConsumeTopics(append(s.topics.names(), topicsOf(s.inputs)...)...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

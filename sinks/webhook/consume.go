@@ -69,9 +69,8 @@ func newConsumer(base []kgo.Opt, group, topic, deadLetters string) (*consumer, e
 		assigned: make(chan *assignment), revoked: make(chan *revocation),
 		commits: make(chan commitResult, 1), over: make(chan struct{}),
 	}
-	opts := append(append([]kgo.Opt{}, base...),
+	opts := append(append([]kgo.Opt{kgo.SessionTimeout(sinks.SessionTimeout)}, base...),
 		kgo.ConsumerGroup(group),
-		kgo.SessionTimeout(sinks.SessionTimeout),
 		kgo.ConsumeTopics(topic),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// A new endpoint, and one whose place Kafka has forgotten, begins with the
