@@ -128,6 +128,9 @@ func (s *session) newProducer() (*kgo.Client, error) {
 		kgo.TransactionalID(s.txnID),
 		kgo.TransactionTimeout(60*time.Second),
 		kgo.ProducerLinger(0),
+		// A broker that has not yet ended the transaction before on a partition answers CONCURRENT_TRANSACTIONS (KIP-890).
+		// The client sends such a batch again after its next metadata request, which the default keeps 5 s from the last.
+		kgo.MetadataMinAge(20*time.Millisecond),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(s.cfg.sizes.of(topic)) }),
 		kgo.MaxBufferedRecords(maxEpochRecords),
 		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
