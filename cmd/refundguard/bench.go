@@ -31,9 +31,11 @@ func newBenchCmd() *cobra.Command {
   gate    the same through the whole pipeline, exactly once, from Kafka to Kafka:
           on the brokers of --brokers, where it creates topics of its own
           (refundguard-bench-…) and deletes them, or on an embedded one in this
-          process; with --state while the state is saved and copied to a bucket,
-          with --sinks until all is stored in a ClickHouse that it starts, whose
-          processors are this machine's and whose CPU time doesn't count
+          process; it fills them, unless a gate with --keep has; with --state while
+          the state is saved and copied to a bucket, with --sinks until decisions
+          and what follows them, and unless --raw=false all that was sent, are stored
+          in a ClickHouse that it starts, whose processors are this machine's and
+          whose CPU time doesn't count
   rules   deciding refunds by each of --rules rules over at most 40 past-events
           expressions of up to 64 events each, on one processor and on all: an
           event is a refund, and as many evaluations
@@ -57,6 +59,9 @@ does to the service's memory.`,
 			}
 			if err := checkOutput(*output); err != nil {
 				return err
+			}
+			if m.gate.Keep && len(m.gate.Brokers) == 0 {
+				return usage{errors.New("--keep: an embedded Kafka keeps nothing; name a cluster with --brokers")}
 			}
 			if o.Events < 1000 {
 				return usage{fmt.Errorf("--events %d: fewer than 1000 measure nothing", o.Events)}
@@ -90,10 +95,12 @@ does to the service's memory.`,
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the generator")
 	f.Float64Var(&o.Hot, "hot-merchant", 0, "share of all events that one merchant has, 0 to 1")
 	f.StringSliceVar(&m.gate.Brokers, "brokers", nil, "a Kafka cluster to measure on; default: an embedded one")
+	f.BoolVar(&m.gate.Keep, "keep", false, "gate: leave the topics of the events, so that the next one with the same --events, --seed and --hot-merchant needn't fill them")
 	f.IntSliceVar(&m.cpus, "cpus", nil, "numbers of processors that engine uses, one after the other; default: all")
 	f.IntSliceVar(&m.rules, "rules", []int{1, 10, 50, 100, 200, 500, 1000}, "numbers of rules")
 	f.BoolVar(&m.state, "state", false, "gate: save the state to a folder, and copy it to another as checkpoints")
 	f.BoolVar(&m.gate.Sinks, "sinks", false, "gate: have ClickHouse and a receiver of alerts run on this machine, and measure until all is stored")
+	f.BoolVar(&m.gate.Raw, "raw", true, "gate --sinks: ClickHouse gets each transaction and refund as it was sent, too (clickhouse.raw)")
 	f.DurationVar(&m.saveEvery, "save-interval", time.Second, "gate --state: how often")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	cmd.AddCommand(newBenchKeysCmd(), newBenchLatencyCmd(), newBenchCopyCmd(), newBenchRecoveryCmd(), newBenchOverloadCmd())

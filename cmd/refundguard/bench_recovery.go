@@ -78,9 +78,9 @@ from what is measured.`,
 // parseCount reads a number with k or M behind it.
 func parseCount(s string) (int, error) {
 	number, unit := s, 1
-	if n, ok := strings.CutSuffix(s, "k"); ok {
+	if n, ok := strings.CutSuffix(strings.ToUpper(s), "K"); ok {
 		number, unit = n, 1000
-	} else if n, ok := strings.CutSuffix(s, "M"); ok {
+	} else if n, ok := strings.CutSuffix(strings.ToUpper(s), "M"); ok {
 		number, unit = n, 1_000_000
 	}
 	n, err := strconv.ParseUint(number, 10, 32)

@@ -2,12 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/refundguard/refundguard/cmd/refundguard/bench"
+	"github.com/refundguard/refundguard/pipeline/kafkatest"
 )
 
 // benchJSON runs a bench and reads what it prints.
@@ -60,6 +65,54 @@ func TestBenchMeasures(t *testing.T) {
 	}
 }
 
+// What a gate keeps the next one reads, and only that of the same events; what it
+// has made besides is gone.
+func TestBenchGateKeepsEvents(t *testing.T) {
+	cluster := kafkatest.Start(t)
+	adm := kadm.NewClient(cluster.Client())
+	inputs := func() map[string]int64 {
+		ends, err := adm.ListEndOffsets(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums := map[string]int64{}
+		for topic, partitions := range ends {
+			if strings.HasPrefix(topic, "refundguard-bench-") {
+				for _, p := range partitions {
+					sums[topic] += p.Offset
+				}
+			}
+		}
+		return sums
+	}
+	gate := func(more ...string) bench.Result {
+		return benchJSON[[]bench.Result](t, append([]string{"gate", "--brokers", cluster.Brokers()[0]}, more...)...)[0]
+	}
+	first := gate("--events", "4000", "--keep")
+	kept := map[string]int64{"refundguard-bench-events-4000-1-0-transactions": int64(4000 - first.Refunds), "refundguard-bench-events-4000-1-0-refunds": int64(first.Refunds)}
+	for _, more := range [][]string{{"--keep"}, {}} {
+		if again := gate(append(more, "--events", "4000")...); again.Digest != first.Digest || again.Refunds != first.Refunds {
+			t.Errorf("%q: %+v, before %+v", more, again, first)
+		}
+		if got := inputs(); !maps.Equal(got, kept) {
+			t.Errorf("%q: topics that are left: %v, want %v", more, got, kept)
+		}
+	}
+	if other := gate("--events", "3000"); other.Events != 3000 || other.Digest == first.Digest {
+		t.Errorf("other events: %+v", other)
+	}
+	if got := inputs(); !maps.Equal(got, kept) {
+		t.Errorf("topics that are left: %v, want %v", got, kept)
+	}
+	cluster.Produce(&kgo.Record{Topic: "refundguard-bench-events-4000-1-0-refunds", Value: []byte("{}")})
+	if r := runCommand(t, "bench", "gate", "--brokers", cluster.Brokers()[0], "--events", "4000"); r.code == exitFine || !strings.Contains(r.err, "4001 of 4000 events") {
+		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+	if r := runCommand(t, "bench", "gate", "--keep"); r.code != exitUsage {
+		t.Errorf("exit %d: %s", r.code, r.err)
+	}
+}
+
 // What is decided beside sinks is stored and delivered, and decided the same.
 func TestBenchGateWithSinks(t *testing.T) {
 	if testing.Short() {
@@ -81,6 +134,10 @@ func TestBenchGateWithSinks(t *testing.T) {
 	}
 	if plain := benchJSON[[]bench.Result](t, "gate", "--events", "5000"); plain[0].Digest != one.Digest {
 		t.Errorf("with sinks %s, without %s", one.Digest, plain[0].Digest)
+	}
+	less := benchJSON[[]bench.Result](t, "gate", "--sinks", "--raw=false", "--events", "5000")[0]
+	if s := less.Sinks; s.Rows["decisions"] != uint64(one.Refunds) || s.Rows["refunds"]+s.Rows["transactions"] != 0 || less.Digest != one.Digest {
+		t.Errorf("without what was sent: %+v, %+v", less, s)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +24,7 @@ const gatePartitions = 8
 // decisions that are committed.
 type Gate struct {
 	Brokers []string // none: an embedded broker in this process, whose CPU time counts too
+	Keep    bool     // leave what was generated for the next gate of the same events
 
 	// SaveEvery is how often the state is saved to a folder and copied to
 	// another as a checkpoint meanwhile; 0: never.
@@ -33,6 +33,7 @@ type Gate struct {
 	// Sinks has ClickHouse and a receiver of alerts run beside it; what is
 	// measured ends when all is stored.
 	Sinks bool
+	Raw   bool // with Sinks: ClickHouse gets transactions and refunds as they were sent, too
 }
 
 // gateRun is a gate's topics and folder.
@@ -43,20 +44,24 @@ type gateRun struct {
 	client  *kgo.Client
 	adm     *kadm.Client
 	sinks   *gateSinks // nil: none
+	events  []string   // topics of the generated events: transactions, refunds
+	filled  int        // refunds that an earlier gate left there; 0: none has
 	closes  []func()
 }
 
-// Run fills the topics, drains them with the pipeline, reads what was decided,
-// and deletes them.
+// Run fills the topics unless they are, drains them with the pipeline, reads what
+// was decided, and deletes them.
 func (g Gate) Run(ctx context.Context, o Options) (r Result, err error) {
-	run, err := g.prepare(ctx)
+	run, err := g.prepare(ctx, o)
 	defer run.close()
 	if err != nil {
 		return r, err
 	}
-	refunds, err := fill(ctx, run.client, newGate(o.Events, o.Seed, o.Hot), run.inputs())
-	if err != nil {
-		return r, fmt.Errorf("filling the topics: %w", err)
+	refunds := run.filled
+	if refunds == 0 {
+		if refunds, err = fill(ctx, run.client, newGate(o.Events, o.Seed, o.Hot), run.events); err != nil {
+			return r, fmt.Errorf("filling the topics: %w", err)
+		}
 	}
 	if r, err = run.drain(ctx, o, g.name(), refunds); err != nil {
 		return r, err
@@ -84,12 +89,15 @@ func (g Gate) name() string {
 	}
 	if g.Sinks {
 		name += ", until stored in ClickHouse"
+		if g.Raw {
+			name += " with all that was sent"
+		}
 	}
 	return name
 }
 
 // prepare makes the topics; what it made is to be closed after an error, too.
-func (g Gate) prepare(ctx context.Context) (run *gateRun, err error) {
+func (g Gate) prepare(ctx context.Context, o Options) (run *gateRun, err error) {
 	run = &gateRun{brokers: g.Brokers, cfg: pipeline.DefaultConfig(), prefix: fmt.Sprintf("refundguard-bench-%d-", time.Now().UnixNano())}
 	if len(g.Brokers) == 0 {
 		c, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -100,11 +108,6 @@ func (g Gate) prepare(ctx context.Context) (run *gateRun, err error) {
 		run.brokers = c.ListenAddrs()
 	}
 	cfg := &run.cfg
-	for _, name := range []string{"transactions", "refunds", "complaints", "confirmations", "reviews", "ledger_results"} {
-		cfg.Streams[name] = streamTopic(run.prefix+name, "")
-	}
-	cfg.Streams["refunds"] = streamTopic(run.prefix+"refunds", "earliest")
-	cfg.Topics = cfg.Topics.WithPrefix(run.prefix)
 	dir, err := os.MkdirTemp("", "refundguard-bench-")
 	if err != nil {
 		return run, err
@@ -131,22 +134,13 @@ func (g Gate) prepare(ctx context.Context) (run *gateRun, err error) {
 	}
 	run.closes = append(run.closes, run.client.Close)
 	run.adm = kadm.NewClient(run.client)
-	if resp, err := run.adm.CreateTopics(ctx, gatePartitions, 1, nil, run.inputs()...); err != nil || resp.Error() != nil {
-		return run, fmt.Errorf("creating the topics: %w", errors.Join(err, resp.Error()))
+	if err := run.makeTopics(ctx, g.Keep, o); err != nil {
+		return run, err
 	}
-	run.closes = append(run.closes, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		_, _ = run.adm.DeleteTopics(ctx, slices.AppendSeq(run.inputs(), maps.Values(cfg.Topics.ByKey()))...)
-	})
 	if g.Sinks {
-		return run, run.addSinks(ctx, dir)
+		return run, run.addSinks(ctx, dir, g.Raw)
 	}
 	return run, nil
-}
-
-func (run *gateRun) inputs() []string {
-	return []string{run.cfg.Streams["transactions"].Topic, run.cfg.Streams["refunds"].Topic}
 }
 
 func (run *gateRun) close() {
@@ -230,12 +224,6 @@ func (run *gateRun) saved(ctx context.Context, registry *prometheus.Registry) (s
 	defer bucket.Close()
 	all, _, err := bucket.List(ctx)
 	return saves, len(all), err
-}
-
-func streamTopic(topic, from string) pipeline.StreamConfig {
-	s := pipeline.StreamConfig{DecideFrom: from}
-	s.Topic = topic
-	return s
 }
 
 // fill produces the events, in order per partition.

@@ -35,13 +35,14 @@ var alerting = strings.Replace(gateRules, "{id: other-instrument,", "{id: other-
 // alerts to a receiver in this process.
 type gateSinks struct {
 	clickhouse *clickhouse.Sink
+	raw        bool // it gets what was sent, too
 	webhook    *webhook.Sink
 	receiver   *webhook.Receiver
 	running    sync.WaitGroup
 }
 
 // addSinks starts all but the sinks themselves.
-func (run *gateRun) addSinks(ctx context.Context, dir string) error {
+func (run *gateRun) addSinks(ctx context.Context, dir string, raw bool) error {
 	schema, err := run.cfg.Schema()
 	if err != nil {
 		return err
@@ -51,8 +52,9 @@ func (run *gateRun) addSinks(ctx context.Context, dir string) error {
 		return fmt.Errorf("starting ClickHouse: %w", err)
 	}
 	run.closes = append(run.closes, func() { _ = server.Close() })
-	var s gateSinks
+	s := gateSinks{raw: raw}
 	cfg := clickhouse.DefaultConfig()
+	cfg.Raw = raw
 	cfg.Addr, cfg.Username, cfg.Password, cfg.Group = []string{server.Addr()}, local.Username, server.Password(), run.prefix+"clickhouse"
 	if _, err := clickhouse.Migrate(ctx, cfg); err != nil { // which is not what is measured
 		return fmt.Errorf("making ClickHouse's tables: %w", err)
@@ -96,7 +98,11 @@ func (s *gateSinks) start(ctx context.Context) {
 // stored waits until ClickHouse has all that is committed.
 func (run *gateRun) stored(ctx context.Context) error {
 	t := run.cfg.Topics
-	ends, err := run.adm.ListCommittedOffsets(ctx, append(run.inputs(), t.Decisions, t.Alerts, t.Labels, t.Cases, t.Status, t.DeadLetters)...)
+	topics := []string{t.Decisions, t.Alerts, t.Labels, t.Cases, t.Status, t.DeadLetters}
+	if run.sinks.raw {
+		topics = append(topics, run.events...)
+	}
+	ends, err := run.adm.ListCommittedOffsets(ctx, topics...)
 	if err = errors.Join(err, ends.Error()); err != nil {
 		return fmt.Errorf("asking where the topics end: %w", err)
 	}
