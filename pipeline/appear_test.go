@@ -9,6 +9,7 @@ import (
 // The topic of verdicts is created where it is missing; another that somebody
 // creates while the service works is read from then on.
 func TestTopicsThatCome(t *testing.T) {
+	slow(t)
 	r := &life{held: newHeld(t, 2, 1)}
 	r.writeRules(lifeRules)
 	in := r.run()

@@ -44,6 +44,7 @@ func (r *held) deleted(topic string, partition int32, before int64) {
 // A recovery that is cut off while it waits for a partition, and goes on from
 // what it saved, ends in the decisions of one that isn't.
 func TestARecoveryThatIsCutOff(t *testing.T) {
+	slow(t)
 	counts := `
 rules:
   - {id: many, score: 1, on_missing: skip, when: 'transactions.by(customer_id).within("400d").count() >= 2'}
@@ -138,6 +139,7 @@ func (full) GetDiskUsage(string) (vfs.DiskUsage, error) { return vfs.DiskUsage{}
 // A start that has more in memory than there is room for, and can't save it on a
 // disk that is full, decides all the same.
 func TestARecoveryOnAFullDisk(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	big := strings.Repeat("x", 200)
 	var records []*kgo.Record
@@ -163,6 +165,7 @@ func TestARecoveryOnAFullDisk(t *testing.T) {
 // What the journal no longer tells of is missing for good in the streams of a
 // standby, also where it begins again.
 func TestWhatAStandbyMissesOfTheJournal(t *testing.T) {
+	slow(t)
 	warming := regexp.MustCompile(`"warming":\[[^]]*decisions`)
 	for _, restart := range []bool{false, true} {
 		t.Run(map[bool]string{false: "at once", true: "after a restart"}[restart], func(t *testing.T) {

@@ -91,6 +91,7 @@ func (r *held) loseFolder() {
 // A machine that is lost again and again, with all that the topics held before
 // its last checkpoint: each refund has the decision that it would have had, once.
 func TestACheckpointStandsInForFolderAndTopics(t *testing.T) {
+	slow(t)
 	seeds := 4
 	if testing.Short() {
 		seeds = 1

@@ -118,6 +118,7 @@ func (m *controlsModel) decide(r fields, now time.Time) (outcome, hits, controls
 // what is in force asks for, and names it. Each hold alerts when it begins and when
 // it ends.
 func TestControlsOverRestarts(t *testing.T) {
+	slow(t)
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -269,6 +270,7 @@ func TestControlsOverRestarts(t *testing.T) {
 
 // A reset ends what was tripped before it, once; one from before doesn't.
 func TestAResetOfATrippedRule(t *testing.T) {
+	slow(t)
 	w := newWorld(t, 1, trippable)
 	w.cfg.Streams["refunds"] = streamFrom("earliest")
 	in := w.start()
@@ -301,6 +303,7 @@ func TestAResetOfATrippedRule(t *testing.T) {
 // Where the topic is lost while something is on hold, nobody can tell whether it
 // still is: nothing is decided. Where nothing was, it begins anew.
 func TestControlsThatAreLost(t *testing.T) {
+	slow(t)
 	for _, held := range []bool{true, false} {
 		w := newWorld(t, 1, controlledRules)
 		in := w.start()

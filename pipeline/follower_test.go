@@ -24,6 +24,7 @@ func (r *held) restarted(dir string) *member {
 // An instance whose state misses what the topics no longer hold knows that for
 // good, though the one that it followed missed nothing.
 func TestWhatAStandbyMissesIsNotForgotten(t *testing.T) {
+	slow(t)
 	for _, restart := range []bool{false, true} {
 		t.Run(map[bool]string{false: "at once", true: "after a restart"}[restart], func(t *testing.T) {
 			r := newStateful(t, time.Millisecond)
@@ -57,6 +58,7 @@ func TestWhatAStandbyMissesIsNotForgotten(t *testing.T) {
 // Rules that are the first to read what was decided, and come while an instance
 // stands by, see what was decided while it did.
 func TestRulesThatReadDecisionsComeToAStandby(t *testing.T) {
+	slow(t)
 	r := newStateful(t, time.Millisecond)
 	r.cfg.Rules.Reload = 20 * time.Millisecond
 	dir := t.TempDir()
@@ -97,6 +99,7 @@ func TestRulesThatReadDecisionsComeToAStandby(t *testing.T) {
 // Rules that come to a standby before it has read again what waited in its state
 // see that, too.
 func TestRulesComeToAStandbyInWhichSomethingWaits(t *testing.T) {
+	slow(t)
 	r := newStateful(t, time.Millisecond)
 	r.cfg.Rules.Reload = 20 * time.Millisecond
 	r.hold.Store(true)

@@ -131,6 +131,7 @@ rules:
 // Outputs that lose their records below a producer that goes on cost it
 // nothing, even where the broker has started again since.
 func TestOutputsEmptiedBelowTheProducer(t *testing.T) {
+	slow(t)
 	for name, between := range map[string]func(*kafkatest.Cluster){
 		"the broker stays":      func(*kafkatest.Cluster) {},
 		"the broker is stopped": func(c *kafkatest.Cluster) { c.Stop(); c.Restart() },

@@ -17,6 +17,7 @@ import (
 // An instance that hangs in the middle of its work isn't ready, though it can't
 // say so, and is again when it goes on.
 func TestWhoHangsIsNotReady(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	r := newHeld(t, 1, 1)
 	var clock sync.Mutex // as long as somebody has it, the clock gives no answer

@@ -232,3 +232,11 @@ func header(r *kgo.Record, key string) string {
 func streamFrom(decideFrom string) pipeline.StreamConfig {
 	return pipeline.StreamConfig{DecideFrom: decideFrom}
 }
+
+// slow leaves a test out of the short run, which is for between two edits.
+func slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}

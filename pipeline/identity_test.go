@@ -155,6 +155,7 @@ func (r *held) forge(ahead int64) {
 // A log that ends before the progress doesn't make recovery wait for ever, nor
 // what comes under the lost offsets pass undecided.
 func TestALogThatWasCut(t *testing.T) {
+	slow(t)
 	for _, refilled := range []int{0, 2, 9} {
 		t.Run(fmt.Sprint("refilled=", refilled), func(t *testing.T) { logThatWasCut(t, refilled) })
 	}
@@ -234,6 +235,7 @@ func TestRefundsDeletedBeforeTheyAreDecided(t *testing.T) {
 // Another cluster at the same address is not worked with, whatever it holds;
 // moving to it, as README.md says, keeps what was decided.
 func TestMovingToAnotherCluster(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1, kfake.ClusterID("first"))
 	in := r.run()
 	r.send("transactions", 0, tx("t1", "ann", "100", 0))

@@ -60,6 +60,7 @@ func TestALimitAboveWhatCanBeWrittenIsRefused(t *testing.T) {
 // A batch of a few kB that would take all memory when decompressed is refused
 // as a whole, once, and stops nothing, nor does it after a restart.
 func TestABatchThatDecompressesWithoutBound(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("before", "", "ann", "1", 0))

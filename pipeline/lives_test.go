@@ -236,6 +236,7 @@ func TestVerdictsAndResults(t *testing.T) {
 // Whatever becomes of the process and the state folder, verdicts and results are
 // carried out once, and sums count what they did.
 func TestLivesSurvive(t *testing.T) {
+	slow(t)
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -316,6 +317,7 @@ func TestLivesSurvive(t *testing.T) {
 // What happens to a refund whose partition is silent waits for it, longer than the
 // decisions of others do: it may have been asked for.
 func TestAVerdictWaitsForASilentPartition(t *testing.T) {
+	slow(t)
 	r := newLife(t)
 	r.cfg.Engine.AlignTimeout = 200 * time.Millisecond
 	r.ends[1].Store(5) // which it doesn't bring

@@ -39,6 +39,7 @@ func TestUnauthorizedAtTheStart(t *testing.T) {
 // A login that is revoked while the pipeline runs is waited out: secrets are
 // read again at each login.
 func TestALoginThatIsRevoked(t *testing.T) {
+	slow(t)
 	admin := []kgo.Opt{kgo.SASL(plain.Auth{User: "admin", Pass: "admin"}.AsMechanism())}
 	r := newHeldAs(t, admin, 1, 1, kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "admin"),
 		kfake.BrokerConfigs(map[string]string{"connections.max.reauth.ms": "2000"}))

@@ -154,6 +154,7 @@ func TestAnOldStateAndTopicsThatBeginLater(t *testing.T) {
 // A refund that was accepted, and waited when the state was saved, is decided by
 // the next start, whatever its limits are.
 func TestLimitsThatChangeWhileRefundsWait(t *testing.T) {
+	slow(t)
 	for _, lower := range []bool{true, false} {
 		t.Run(fmt.Sprint("lower ", lower), func(t *testing.T) {
 			r := newStateful(t, time.Millisecond)
@@ -193,6 +194,7 @@ func TestLimitsThatChangeWhileRefundsWait(t *testing.T) {
 // A series that a start has anew is filled with what was before the saved state,
 // and gets what came after it once.
 func TestNewSeriesOverAnOlderState(t *testing.T) {
+	slow(t)
 	r := newStateful(t, time.Millisecond)
 	r.cfg.State.ExactEvents = 2 // of others, no window knows whether it has them
 	for i := range 4 {
@@ -261,6 +263,7 @@ func TestObservingLeavesTheStateAlone(t *testing.T) {
 // may be decided by an instance that had no such state, and other limits. Who
 // comes back with that state knows it.
 func TestARefusedRefundThatAnotherDecided(t *testing.T) {
+	slow(t)
 	for _, readable := range []bool{true, false} {
 		t.Run(fmt.Sprint("readable ", readable), func(t *testing.T) {
 			r := newStateful(t, time.Millisecond)

@@ -20,6 +20,7 @@ import (
 // the decisions may be readable before the progress is. What the standby saves
 // then has all decisions that it says it has.
 func TestReviewAStandbySavesNoOffsetsAheadOfItsState(t *testing.T) {
+	slow(t)
 	r := newStateful(t, time.Millisecond)
 	r.cfg.Engine.TakeoverAfter = time.Minute
 	var view, asked atomic.Int64 // the end of the progress as readers see it; 0: as it is

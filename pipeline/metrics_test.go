@@ -30,6 +30,7 @@ func labelled(t *testing.T, registry *prometheus.Registry, name, label, value st
 // The series of a rule that is taken out stay for a quarter of an hour, then they
 // end; those of the others go on.
 func TestSeriesOfRulesThatAreGone(t *testing.T) {
+	slow(t)
 	w := newWorld(t, 1, testRules)
 	var ahead atomic.Int64
 	w.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -74,6 +75,7 @@ func TestSeriesOfRulesThatAreGone(t *testing.T) {
 // Decisions of people count as theirs, anomalies of the ledger by their kind, and
 // refunds that wait show how long they may.
 func TestMetricsOfTheLifeOfRefunds(t *testing.T) {
+	slow(t)
 	r := newLife(t)
 	in := r.run()
 	r.send("refunds", 0, refund("odd", "", "ann", "60", time.Hour))

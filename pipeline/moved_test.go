@@ -150,6 +150,7 @@ func (r *held) after(t *testing.T, want map[string]string) {
 // What was paid on the old cluster isn't paid again; and where the state that
 // says so is lost, or can't be read, nothing is approved.
 func TestAMovedStateKnowsWhatWasPaid(t *testing.T) {
+	slow(t)
 	t.Run("whole", func(t *testing.T) {
 		r, _ := moved(t)
 		r.after(t, map[string]string{"X": "", "Y": "reject", "Z": "approve"})
@@ -284,6 +285,7 @@ func TestAnExportThatIsNotFinal(t *testing.T) {
 // An expression that comes after the move is warming: the topics tell of nothing
 // from before it, though they have lost nothing.
 func TestRulesThatChangeAfterAMove(t *testing.T) {
+	slow(t)
 	r, _ := moved(t)
 	in := r.run()
 	r.until("live", func() bool { return in.Ready() == nil })

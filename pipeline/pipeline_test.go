@@ -267,6 +267,7 @@ func TestRulesAreReloadedBetweenEpochsOrRefused(t *testing.T) {
 }
 
 func TestTheBrokerGoesAwayAndComesBack(t *testing.T) {
+	slow(t)
 	w := newWorld(t, 2, testRules)
 	w.cfg.Streams["refunds"] = pipeline.StreamConfig{DecideFrom: "earliest"}
 	in := w.start()

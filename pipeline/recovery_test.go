@@ -160,6 +160,7 @@ func (r *held) decided() map[string][]string {
 // A duplicate that waits behind an undecided refund is still one after a restart,
 // whichever partition is read first.
 func TestADuplicateIsNotDecidedAfterARestart(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 2, 1)
 	r.hold.Store(true)
 	r.send("transactions", 0, tx("t9", "z", "1", 90*time.Minute))
@@ -183,6 +184,7 @@ func TestADuplicateIsNotDecidedAfterARestart(t *testing.T) {
 
 // So is a repeat of a refund that was history.
 func TestARepeatOfHistoryIsNotDecidedAfterARestart(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 2, 1)
 	r.send("transactions", 0, tx("t9", "z", "1", 90*time.Minute))
 	x := refund("X", "", "ann", "50", time.Hour)
@@ -208,6 +210,7 @@ func TestARepeatOfHistoryIsNotDecidedAfterARestart(t *testing.T) {
 // A refund that waits is decided after a restart, though a duplicate of it has
 // passed already.
 func TestARefundThatWaitsIsNotLostToItsDuplicate(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 2, 1)
 	r.hold.Store(true)
 	r.send("transactions", 0, tx("t9", "z", "1", 90*time.Minute))
@@ -342,6 +345,7 @@ func TestARefusedRefundCanBeSentAgain(t *testing.T) {
 
 // A commit that is slow is not another instance.
 func TestASlowCommitIsNotATakeOver(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("X", "", "ann", "60", time.Hour))
@@ -366,6 +370,7 @@ func TestASlowCommitIsNotATakeOver(t *testing.T) {
 
 // It says that it isn't ready while nothing can be committed.
 func TestNotReadyWhileTheBrokerIsAway(t *testing.T) {
+	slow(t)
 	w := newWorld(t, 2, testRules)
 	w.cfg.Streams["refunds"] = pipeline.StreamConfig{DecideFrom: "earliest"}
 	in := w.start()

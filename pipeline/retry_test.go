@@ -80,6 +80,7 @@ func TestAnAbortedEpochIsSentAgainAsItWas(t *testing.T) {
 // Whether an epoch is committed whose EndTxn got no clear answer is what the
 // committed progress says.
 func TestAnUnknownOutcomeIsResolvedByWhatIsCommitted(t *testing.T) {
+	slow(t)
 	for _, code := range []*kerr.Error{kerr.UnknownServerError, kerr.InvalidProducerEpoch, kerr.InvalidTxnState} {
 		t.Run(code.Message, func(t *testing.T) {
 			r := newHeld(t, 1, 1)
@@ -131,6 +132,7 @@ func TestAnUnknownOutcomeIsResolvedByWhatIsCommitted(t *testing.T) {
 // A transaction that takes longer than transaction.timeout.ms, as when the
 // service is paused, is aborted by the broker, and sent again.
 func TestATransactionThatTimesOut(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	r.c.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		r.c.KeepControl()
@@ -155,6 +157,7 @@ func TestATransactionThatTimesOut(t *testing.T) {
 
 // Somebody who takes the transactional.id and goes away again is no successor.
 func TestFencedWithoutASuccessor(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("before", "", "ann", "1", 0))
@@ -171,6 +174,7 @@ func TestFencedWithoutASuccessor(t *testing.T) {
 // An epoch that was sent again counts when readers see it, not when it is
 // answered as committed.
 func TestACommitThatIsNotThere(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	in := r.run()
 	r.send("refunds", 0, refund("before", "", "ann", "1", 0))

@@ -44,6 +44,7 @@ func (r *held) take(topic string, bytes int) {
 // One refund that is too large for where it would go is refused, and stops no
 // other, however that becomes known.
 func TestARefundThatItsTopicDoesNotTake(t *testing.T) {
+	slow(t)
 	for _, c := range []struct {
 		name, topic   string
 		before, while func(*held)

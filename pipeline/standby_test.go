@@ -128,6 +128,7 @@ func (r *held) standsBy(m *member) {
 // order, or cut off. What was cut off writes nothing more, and stands by when it
 // is back.
 func TestAStandbyTakesOver(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 2, 2)
 	dir := t.TempDir()
 	a := r.join(filepath.Join(dir, "a"))
@@ -164,6 +165,7 @@ func TestAStandbyTakesOver(t *testing.T) {
 
 // One that is replaced while it stops has stopped in order: another works.
 func TestReplacedWhileStopping(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	r := newHeld(t, 1, 1)
 	dir := t.TempDir()
@@ -184,6 +186,7 @@ func TestReplacedWhileStopping(t *testing.T) {
 // Silence that a standby has only slept through, or in which no broker answered
 // anybody, is no reason to take over from a leader that works.
 func TestAStandbyThatSawNothingWaits(t *testing.T) {
+	slow(t)
 	for name, leaderToo := range map[string]bool{"it was suspended": false, "no broker answered": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,6 +239,7 @@ func TestAStandbyThatSawNothingWaits(t *testing.T) {
 // stands by as before: only a folder of the one that works says that this one
 // has ended.
 func TestAStandbyThatIsStartedAgainStandsBy(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 2, 2)
 	r.cfg.State.SaveInterval = 20 * time.Millisecond
 	dir := t.TempDir()
@@ -255,6 +259,7 @@ func TestAStandbyThatIsStartedAgainStandsBy(t *testing.T) {
 // However often the leader changes, and whatever becomes of the instances, each
 // refund has the decision that it would have had, once.
 func TestLeadersComeAndGo(t *testing.T) {
+	slow(t)
 	seeds := 4
 	if testing.Short() {
 		seeds = 1

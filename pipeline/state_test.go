@@ -114,6 +114,7 @@ func TestStateFolderWhateverHappens(t *testing.T) {
 
 // A commit that fails leaves a state that had been copied for it unsaved.
 func TestAFailedCommitIsNotSaved(t *testing.T) {
+	slow(t)
 	sc := &script{r: rand.New(rand.NewPCG(9, 9))}
 	batches := [][]*kgo.Record{sc.batch(), sc.batch(), sc.batch()}
 	want := decidedOnce(t, batches...)
@@ -244,6 +245,7 @@ func TestAStateFolderInUse(t *testing.T) {
 // Rules that changed while nothing ran: what stayed is restored, the rest filled
 // from the topics.
 func TestRulesChangedBetweenTwoStarts(t *testing.T) {
+	slow(t)
 	r := newHeld(t, 1, 1)
 	r.cfg.State.Dir = t.TempDir()
 	for i := range 4 {

@@ -246,3 +246,11 @@ func FuzzConfig(f *testing.F) {
 		_ = l.check()
 	})
 }
+
+// slow leaves a test out of the short run, which is for between two edits.
+func slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}

@@ -34,6 +34,7 @@ const failingRule = "rules:\n  - {id: divides-by-zero, mode: shadow, action: rev
 // that is described but has no series, or labels that don't match, show here and not
 // on somebody's screen. Those that rightly find nothing are listed, and must not.
 func TestDashboardsFindTheDemo(t *testing.T) {
+	slow(t)
 	rules := t.TempDir()
 	if err := os.CopyFS(rules, starter.FS); err != nil {
 		t.Fatal(err)

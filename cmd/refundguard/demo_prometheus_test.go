@@ -82,6 +82,7 @@ func demoWithPrometheus(t *testing.T, args ...string) (address prometheusAPI, en
 // While the demo runs, this machine's Prometheus scrapes it and has the alert rules;
 // it is gone when the demo is.
 func TestDemoStartsPrometheus(t *testing.T) {
+	slow(t)
 	address, end := demoWithPrometheus(t, "--speed", "max", "--transactions", "2000", "--seed", "3", "--without", "ledger,analyst,customers")
 	eventually(t, "has scraped decisions", func() bool {
 		var answer struct{ Result []any }

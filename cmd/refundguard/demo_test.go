@@ -47,6 +47,7 @@ func demoOnce(t *testing.T, args ...string) (*demo.Summary, error) {
 }
 
 func TestDemoOnce(t *testing.T) {
+	slow(t)
 	sum, err := demoOnce(t, "--transactions", "4000", "--bad", "0.02", "--seed", "3", "--without", "ledger,analyst,customers")
 	if err != nil || !sum.OK || !sum.Balance.OK {
 		t.Fatalf("error %v, faults %q", err, sum.Faults)
@@ -88,6 +89,7 @@ func TestDemoOnce(t *testing.T) {
 // do is found, refund by refund, and nothing else is. That each is released once
 // and has no status twice is among the demo's own faults.
 func TestDemoOfTheWholeLife(t *testing.T) {
+	slow(t)
 	sum, err := demoOnce(t, "--transactions", "6000", "--seed", "3")
 	if err != nil || !sum.OK || !sum.Balance.OK {
 		t.Fatalf("error %v, faults %q", err, sum.Faults)
@@ -133,6 +135,7 @@ func TestDemoOfTheWholeLife(t *testing.T) {
 
 // The same data from files must come to the same end, as one's own would.
 func TestDemoOfFiles(t *testing.T) {
+	slow(t)
 	dir := t.TempDir()
 	gen := newRootCmd()
 	gen.SetOut(&bytes.Buffer{})
@@ -157,6 +160,7 @@ func TestDemoOfFiles(t *testing.T) {
 // Whoever edits a rule while the demo runs sees that it was taken, what it hits,
 // and what is wrong with it.
 func TestDemoTellsOfEditedRules(t *testing.T) {
+	slow(t)
 	dir := filepath.Join(t.TempDir(), "demo")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

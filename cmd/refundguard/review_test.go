@@ -341,6 +341,7 @@ func TestTheQueueAndTheStory(t *testing.T) {
 
 // Before there is a service, with the topic that it makes, and without one.
 func TestReviewsWithoutAService(t *testing.T) {
+	slow(t)
 	d := newDesk(t)
 	content := fmt.Sprintf("kafka: {seed_brokers: [%q]}\nrules: {dir: %q}\n", d.brokers[0], filepath.Join(filepath.Dir(d.file), "rules"))
 	if err := os.WriteFile(d.file, []byte(content), 0o600); err != nil {

@@ -286,6 +286,7 @@ func TestObservedSharesNothing(t *testing.T) {
 
 // Who reads the log, and not /readyz, learns as well that Kafka went away.
 func TestServiceTellsThatItIsNotReady(t *testing.T) {
+	slow(t)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)

@@ -112,3 +112,11 @@ func restartable(t *testing.T) (engine *local.Server, again func() *local.Server
 
 // patience bounds every wait: far longer than any takes on a loaded machine.
 const patience = 90 * time.Second
+
+// slow leaves a test out of the short run, which is for between two edits.
+func slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}

@@ -66,6 +66,7 @@ func (l *logged) has(text string) bool {
 // Whatever stands between the sink and the server, or befalls it, in the end
 // tables and rollups have what the topics have.
 func TestOutages(t *testing.T) {
+	slow(t)
 	for name, outage := range map[string]func(*world, *door, *clickhouse.Sink){
 		"refused": func(w *world, d *door, s *clickhouse.Sink) {
 			d.shut()

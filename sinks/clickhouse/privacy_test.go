@@ -118,6 +118,7 @@ func (w *world) tables() map[string][]string {
 // such a column has pseudonyms there, and counts by customer are what they are
 // without.
 func TestPseudonymsAreAllThatIsStored(t *testing.T) {
+	slow(t)
 	w := newFakeWorld(t, server(t))
 	seed := rand.Uint64()
 	t.Log("seed", seed)

@@ -186,6 +186,7 @@ func TestCrashesWhilePoisonIsIsolated(t *testing.T) {
 // Mending the table while poison is looked for: what was stored before in
 // smaller batches is not stored again in a larger one.
 func TestConstraintThatComesAndGoes(t *testing.T) {
+	slow(t)
 	w := newFakeWorld(t, server(t))
 	w.addRollups()
 	w.cfg.MaxRefused = 0 // nothing is given up
@@ -210,6 +211,7 @@ func TestConstraintThatComesAndGoes(t *testing.T) {
 // A table that refuses everything is not emptied into the dead letters: the
 // sink waits until it is mended, and restarts change nothing about it.
 func TestTableThatRefusesEverything(t *testing.T) {
+	slow(t)
 	w := newWorld(t, server(t))
 	w.addRollups()
 	w.cfg.MaxRefused = 4
@@ -245,6 +247,7 @@ func TestTableThatRefusesEverything(t *testing.T) {
 
 // Trouble that is not about a row gives no record up, however long it lasts.
 func TestServersTroubleIsNoRows(t *testing.T) {
+	slow(t)
 	for name, c := range map[string]struct{ do, undo, reason string }{
 		"no table":       {"RENAME TABLE decisions TO away", "RENAME TABLE away TO decisions", "rejected"},
 		"no column":      {"ALTER TABLE decisions RENAME COLUMN shadow_rules TO gone", "ALTER TABLE decisions RENAME COLUMN gone TO shadow_rules", "rejected"},
@@ -297,6 +300,7 @@ func TestPoisonAmongTheDeadLetters(t *testing.T) {
 // A view of a user's that fails is no row's fault: its table has the row
 // already. The sink says so, and waits; mended, the view gets what it missed.
 func TestViewThatFails(t *testing.T) {
+	slow(t)
 	w := newWorld(t, server(t))
 	w.addRollups()
 	w.exec("CREATE TABLE scores (id String, who UInt32) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000")

@@ -158,6 +158,7 @@ func (w *world) staleHours() string {
 // in the same batches or in others, and whenever rollups are computed, or fail to
 // be: after each step each view is what a slow count of all records gives.
 func TestRollupsAreWhatTheRecordsSay(t *testing.T) {
+	slow(t)
 	for seed := range uint64(2) {
 		r := rand.New(rand.NewPCG(seed, 30))
 		w := newFakeWorld(t, server(t))
@@ -271,6 +272,7 @@ func TestRollupsAreWhatTheRecordsSay(t *testing.T) {
 // TestRunningSinkKeepsRollups: without anybody's help all hours that are over are
 // computed, a late label's too.
 func TestRunningSinkKeepsRollups(t *testing.T) {
+	slow(t)
 	w := newFakeWorld(t, server(t))
 	w.cfg.RollupInterval = time.Second
 	s, _ := w.start()
@@ -296,6 +298,7 @@ func TestRunningSinkKeepsRollups(t *testing.T) {
 // TestRollupsOutliveTheirRows: where rows are deleted at an age, the hours that they
 // were of stay as they were, even if something of them is written later.
 func TestRollupsOutliveTheirRows(t *testing.T) {
+	slow(t)
 	w := newFakeWorld(t, server(t))
 	w.cfg.RollupInterval = time.Hour
 	s, _ := w.start()
@@ -319,6 +322,7 @@ func TestRollupsOutliveTheirRows(t *testing.T) {
 
 // TestLiveHalfReadsOnlyTouchedHours, and a filter by hour or day reaches the tables.
 func TestLiveHalfReadsOnlyTouchedHours(t *testing.T) {
+	slow(t)
 	w := newFakeWorld(t, server(t))
 	w.cfg.RollupInterval = time.Hour
 	s, stop := w.start()

@@ -11,6 +11,7 @@ import (
 // A sink that is told to stop while a batch is under way, written perhaps, must
 // leave word of it: its successor's batches would overlap with it otherwise.
 func TestStoppedWithinABatch(t *testing.T) {
+	slow(t)
 	w := newWorld(t, ownServer(t))
 	direct := w.cfg
 	door := newDoor(t, w.cfg.Addr[0])

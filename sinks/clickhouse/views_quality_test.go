@@ -17,6 +17,7 @@ import (
 // TestQualityViewsAreWhatRulesStatsSays: whatever the lives of refunds, both views
 // give what package quality makes of the same records, rule by rule.
 func TestQualityViewsAreWhatRulesStatsSays(t *testing.T) {
+	slow(t)
 	var hits, caught, wronglyHeld, unbiased int64
 	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 3))
