@@ -206,3 +206,24 @@ func TestACommitThatIsNotThere(t *testing.T) {
 	r.until("it goes on", func() bool { return asked.Load() > 3 })
 	r.whole(in, 2)
 }
+
+// A broker that has not ended the transaction before on a partition refuses a batch
+// of the next one until it has. Were it sent again as late as the client asks for
+// metadata by default, 5 s later, this would take minutes.
+func TestTheTransactionBeforeIsNotYetEnded(t *testing.T) {
+	r := newHeld(t, 1, 1)
+	in := r.run()
+	r.send("refunds", 0, refund("before", "", "ann", "1", 0))
+	r.passed(in, 1)
+	const times = 30
+	fault := r.c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: decisions, Err: kerr.ConcurrentTransactions, Count: times})
+	r.send("refunds", 0, refund("x", "", "ann", "1", time.Minute))
+	r.passed(in, 2)
+	if fault.Hits() != times {
+		t.Errorf("refused %d times", fault.Hits())
+	}
+	if n := in.metric("refundguard_recoveries_total"); n != 0 {
+		t.Errorf("started over %v times", n)
+	}
+	r.whole(in, 2)
+}
