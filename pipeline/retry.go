@@ -123,14 +123,23 @@ func startsOver(err error) bool {
 		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTimestamp}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
+// A broker that has not yet ended the transaction before on a partition answers
+// CONCURRENT_TRANSACTIONS (KIP-890). The client sends such a batch again after its
+// next metadata request, which by default it makes 5 s after the last. So it is
+// asked to be quicker; but a broker that has just started, and doesn't know a topic
+// yet, gets as long as by default before the session starts over.
+const (
+	metadataAge  = 20 * time.Millisecond
+	topicUnknown = 20 * time.Second
+)
+
 func (s *session) newProducer() (*kgo.Client, error) {
 	client, err := kgo.NewClient(append(slices.Clone(s.cfg.options),
 		kgo.TransactionalID(s.txnID),
 		kgo.TransactionTimeout(60*time.Second),
 		kgo.ProducerLinger(0),
-		// A broker that has not yet ended the transaction before on a partition answers CONCURRENT_TRANSACTIONS (KIP-890).
-		// The client sends such a batch again after its next metadata request, which the default keeps 5 s from the last.
-		kgo.MetadataMinAge(20*time.Millisecond),
+		kgo.MetadataMinAge(metadataAge),
+		kgo.UnknownTopicRetries(int(topicUnknown/metadataAge)),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(s.cfg.sizes.of(topic)) }),
 		kgo.MaxBufferedRecords(maxEpochRecords),
 		kgo.MaxBufferedBytes(4*maxEpochBytes))...)
