@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -202,6 +203,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			switch {
 			case errors.Is(err, context.Canceled):
 				return nil
+			case errors.Is(err, net.ErrClosed) && liveSince.IsZero():
+				return nil // what was being asked when ctx ended; nothing was under way
 			case errors.Is(err, ErrFenced) && p.cfg.Engine.TakeoverAfter > 0:
 				p.log.Warn("another instance took over while this one stopped", "error", err)
 				return nil
